@@ -1,0 +1,3 @@
+//! Ground floor: values that have been checked. Knows nothing but itself and serde.
+
+pub mod fault;

@@ -1,0 +1,3 @@
+//! HostKit: one bare Linux server, many projects, every change atomic.
+
+pub mod domain;
