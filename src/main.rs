@@ -1,1 +1,3 @@
+//! The program; all of it will be in the library.
+
 fn main() {}

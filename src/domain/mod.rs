@@ -1,3 +1,13 @@
 //! Ground floor: values that have been checked. Knows nothing but itself and serde.
 
+pub mod command;
+pub mod env;
 pub mod fault;
+pub mod files;
+pub mod hostname;
+pub mod layout;
+pub mod name;
+pub mod port;
+pub mod release;
+pub mod runtime;
+pub mod shared_dir;

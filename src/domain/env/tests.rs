@@ -1,0 +1,144 @@
+#![allow(clippy::unwrap_used)]
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn key(name: &str) -> EnvKey {
+    name.parse().unwrap()
+}
+
+fn value_of(text: &str) -> String {
+    EnvText::parse(text).unwrap().get(&key("A")).unwrap().to_owned()
+}
+
+#[test]
+fn names_are_checked() {
+    for good in ["A", "_", "a1_B", "PORT", &"A".repeat(128)] {
+        assert!(good.parse::<EnvKey>().is_ok(), "{good}");
+    }
+    for bad in ["", "1A", "A-B", "A B", "A=B", "Ä", "A\n", &"A".repeat(129)] {
+        assert!(bad.parse::<EnvKey>().is_err(), "{bad:?}");
+    }
+}
+
+#[test]
+fn values_are_read_as_systemd_reads_them() {
+    for (text, value) in [
+        ("A=", ""),
+        ("A=b", "b"),
+        ("  A =  b c  \n", "b c"),
+        ("A=b\\\nc", "bc"),
+        ("A=b\\ ", "b "),
+        ("A='b \"c\" \\n'", "b \"c\" \\n"),
+        ("A=\"b\\\"c\\$d\\`e\\\\f\\ng\"", "b\"c$d`e\\f\\ng"),
+        ("A=\"b\nc\"\nB=x", "b\nc"),
+        ("A=\"b\\\nc\"", "bc"),
+        ("A='b'\"c\" d", "bcd"),
+        ("A=b'c'", "b'c'"),
+        ("A=b # c", "b # c"),
+        ("A=b=c", "b=c"),
+        ("A=b\nA=c\n", "c"),
+    ] {
+        assert_eq!(value_of(text), value, "{text:?}");
+    }
+}
+
+#[test]
+fn what_systemd_ignores_is_kept_and_told() {
+    let text = "# c\n;d\n\nexport A=secret\nnonsense\nB=\"1\n2\"\n=A=x\nA=2\n9Z=1";
+    let env = EnvText::parse(text).unwrap();
+    assert_eq!(env.to_string(), text);
+    assert_eq!(env.get(&key("A")), Some("2"));
+    assert_eq!(env.get(&key("B")), Some("1\n2"));
+    let ignored: Vec<_> = env.ignored().into_iter().map(|(line, name)| format!("{line} {name}")).collect();
+    assert_eq!(ignored, ["4 export A", "5 (no `=`)", "8 ", "10 9Z"]);
+}
+
+#[test]
+fn texts_that_readers_take_differently_are_refused_with_their_line() {
+    for (text, line) in [
+        ("A=1\nB='x\nC=2\n", "line 2 "),
+        ("A=1\r\n", "line 1 "),
+        ("\n\nA=\0", "line 3 "),
+        ("# c \\\nA=1\n", "line 1 "),
+        ("\u{feff}A=1", "line 1 "),
+        ("A=b\\", "line 1 "),
+    ] {
+        let fault = EnvText::parse(text).unwrap_err();
+        assert!(fault.message.contains(line), "{text:?}: {fault}");
+    }
+    assert!(EnvText::parse(&"#".repeat(EnvText::LIMIT + 1)).is_err());
+}
+
+#[test]
+fn a_value_replaces_every_older_one_in_the_place_of_the_last() {
+    let mut env = EnvText::parse("A=1\n# a\nB=2\nA=3\n# b").unwrap();
+    env.set(&key("A"), "it's").unwrap();
+    assert_eq!(env.to_string(), "# a\nB=2\nA=\"it's\"\n# b");
+    env.set(&key("C"), "4").unwrap();
+    assert_eq!(env.to_string(), "# a\nB=2\nA=\"it's\"\n# b\nC='4'\n");
+    assert!(env.unset(&key("B")) && !env.unset(&key("B")));
+    assert_eq!(env.to_string(), "# a\nA=\"it's\"\n# b\nC='4'\n");
+}
+
+#[test]
+fn debug_output_shows_no_value() {
+    let env = EnvText::parse("A=hunter2").unwrap();
+    assert_eq!(format!("{env:?}"), "[\"A\"]");
+}
+
+#[test]
+fn characters_that_cannot_be_passed_on_are_refused_without_showing_the_value() {
+    for bad in ["hunter2\0", "hunter2\r\n", "hunter2\x1b", "hunter2\x7f"] {
+        let fault = EnvText::default().set(&key("A"), bad).unwrap_err();
+        assert!(!fault.message.contains("hunter2"), "{fault}");
+    }
+}
+
+fn hostile() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        Just("'".to_owned()),
+        Just("\"".to_owned()),
+        Just("\\".to_owned()),
+        Just("\n".to_owned()),
+        Just("\nEVIL=1\n".to_owned()),
+        Just("${HOME}".to_owned()),
+        Just("$(id)".to_owned()),
+        Just("`".to_owned()),
+        Just(" #".to_owned()),
+        Just("=".to_owned()),
+        Just("\t ".to_owned()),
+        "[^\\p{Cc}]{0,4}",
+    ];
+    proptest::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn a_hostile_value_comes_back_and_defines_nothing_else(value in hostile(), other in hostile()) {
+        let mut env = EnvText::default();
+        env.set(&key("A"), &value).unwrap();
+        env.set(&key("B"), &other).unwrap();
+        let read = EnvText::parse(&env.to_string()).unwrap();
+        let all: Vec<_> = read.iter().map(|(k, v)| (k.as_str(), v)).collect();
+        prop_assert_eq!(all, [("A", value.as_str()), ("B", other.as_str())]);
+    }
+
+    #[test]
+    fn any_text_that_is_taken_is_given_back_byte_for_byte(text in "[A#;=' \"\\\\\n\tb$]{0,40}") {
+        if let Ok(env) = EnvText::parse(&text) {
+            prop_assert_eq!(env.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn setting_one_variable_leaves_every_other_line_alone(value in hostile(), text in "([#;B=' \"b$\t]{0,12}\n){0,6}") {
+        if let Ok(mut env) = EnvText::parse(&text) {
+            env.set(&key("A"), &value).unwrap();
+            prop_assert!(env.to_string().starts_with(&text));
+            env.unset(&key("A"));
+            prop_assert_eq!(env.to_string(), text);
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Every path HostKit knows. No other module spells one.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{name::ProjectName, release::ReleaseId};
+
+/// An absolute path on the host, made only from the constants and checked names of this module.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct HostPath(PathBuf);
+
+impl HostPath {
+    /// A path spelled by HostKit itself; absolute and without `.` or `..`.
+    pub(crate) fn fixed(text: impl Into<PathBuf>) -> Self {
+        let path = text.into();
+        debug_assert!(
+            path.is_absolute() && !path.components().any(|c| c.as_os_str() == ".."),
+            "{}",
+            path.display()
+        );
+        Self(path)
+    }
+    /// The path of an entry below this one; `entry` is a checked name or a relative path of such.
+    pub(crate) fn join(&self, entry: &str) -> Self {
+        Self::fixed(self.0.join(entry))
+    }
+    /// As the standard library wants it.
+    pub fn as_path(&self) -> &Path {
+        &self.0
+    }
+    /// The directory it lies in.
+    pub fn parent(&self) -> Self {
+        Self(self.0.parent().unwrap_or(Path::new("/")).to_owned())
+    }
+    /// The last part of the path.
+    pub fn file_name(&self) -> &str {
+        self.0.file_name().and_then(|n| n.to_str()).unwrap_or_default()
+    }
+    /// Whether it lies below `tree`, or is `tree`.
+    pub fn is_within(&self, tree: &Self) -> bool {
+        self.0.starts_with(&tree.0)
+    }
+}
+
+impl fmt::Display for HostPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.display().fmt(f)
+    }
+}
+
+/// HostKit's own places.
+pub mod host {
+    use super::{HostPath, UnitName};
+
+    /// Configuration, and the administrator's template overrides below it.
+    pub fn etc() -> HostPath {
+        HostPath::fixed("/etc/hostkit")
+    }
+    /// Where an administrator may override a template.
+    pub fn templates() -> HostPath {
+        etc().join("templates")
+    }
+    /// HostKit's state.
+    pub fn state() -> HostPath {
+        HostPath::fixed("/var/lib/hostkit")
+    }
+    /// The registry and the journal: one SQLite file.
+    pub fn registry() -> HostPath {
+        state().join("registry.db")
+    }
+    /// Sockets and locks; empty after a reboot.
+    pub fn run() -> HostPath {
+        HostPath::fixed("/run/hostkit")
+    }
+    /// Kernel locks, one file per project and one for the host.
+    pub fn locks() -> HostPath {
+        run().join("locks")
+    }
+    /// Says that systemd may hold an older version of a unit file than the disk.
+    pub fn reload_pending() -> HostPath {
+        run().join("reload-pending")
+    }
+    /// Where the running nginx says which sites it has loaded.
+    pub fn nginx_socket() -> HostPath {
+        run().join("nginx.sock")
+    }
+    /// Recreates [`run`] at boot.
+    pub fn tmpfiles() -> HostPath {
+        HostPath::fixed("/etc/tmpfiles.d/hostkit.conf")
+    }
+    /// HostKit's part of nginx's `http` block.
+    pub fn nginx_conf() -> HostPath {
+        HostPath::fixed("/etc/nginx/conf.d/hostkit.conf")
+    }
+    /// Lets nginx start again after it was killed with its status socket still there.
+    pub fn nginx_dropin() -> UnitName {
+        UnitName::own("nginx.service.d/hostkit.conf")
+    }
+    /// Units of HostKit's own.
+    pub fn unit(name: &str) -> HostPath {
+        HostPath::fixed("/etc/systemd/system").join(name)
+    }
+    /// Projects' homes.
+    pub fn homes() -> HostPath {
+        HostPath::fixed("/home")
+    }
+    /// Trees taken from [`homes`]; beside them, so that a rename is enough.
+    pub fn home_trash() -> HostPath {
+        homes().join(".hostkit-trash")
+    }
+    /// Projects' logs.
+    pub fn logs() -> HostPath {
+        HostPath::fixed("/var/log/projects")
+    }
+    /// Trees taken from [`logs`].
+    pub fn log_trash() -> HostPath {
+        logs().join(".trash")
+    }
+}
+
+/// A unit's name, such as `hostkit-blog.service`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct UnitName(String);
+
+impl UnitName {
+    /// The name of one of HostKit's own units.
+    pub(crate) fn own(name: &str) -> Self {
+        Self(name.to_owned())
+    }
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+    /// Its file.
+    pub fn file(&self) -> HostPath {
+        host::unit(&self.0)
+    }
+}
+
+impl fmt::Display for UnitName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The places of one project.
+impl ProjectName {
+    /// Its home: root's, so that nothing in it can be renamed or replaced by the project.
+    pub fn home(&self) -> HostPath {
+        host::homes().join(self.as_str())
+    }
+    /// Its releases.
+    pub fn releases(&self) -> HostPath {
+        self.home().join("releases")
+    }
+    /// One release.
+    pub fn release(&self, id: &ReleaseId) -> HostPath {
+        self.releases().join(id.as_str())
+    }
+    /// Where a release is made, seen by root alone.
+    pub fn staging(&self, id: &ReleaseId) -> HostPath {
+        self.releases().join(&format!(".staging-{id}"))
+    }
+    /// What a release holds, entry by entry; beside it, so that the release holds only its source.
+    pub fn manifest(&self, id: &ReleaseId) -> HostPath {
+        self.releases().join(&format!(".{id}.manifest"))
+    }
+    /// The live release: a link.
+    pub fn app(&self) -> HostPath {
+        self.home().join("app")
+    }
+    /// Where [`Self::app`] points for a release, relative to the home.
+    pub fn app_target(id: &ReleaseId) -> String {
+        format!("releases/{id}")
+    }
+    /// What outlives releases; the only place the application writes.
+    pub fn shared(&self) -> HostPath {
+        self.home().join("shared")
+    }
+    /// The environment of its processes.
+    pub fn env(&self) -> HostPath {
+        self.home().join(".env")
+    }
+    /// The Python environment of the live release: a link.
+    pub fn venv(&self) -> HostPath {
+        self.home().join("venv")
+    }
+    /// Its logs.
+    pub fn logs(&self) -> HostPath {
+        host::logs().join(self.as_str())
+    }
+    /// Its main unit.
+    pub fn unit(&self) -> UnitName {
+        UnitName(format!("hostkit-{self}.service"))
+    }
+    /// Its nginx site.
+    pub fn site(&self) -> HostPath {
+        HostPath::fixed("/etc/nginx/sites-available").join(&format!("hostkit-{self}"))
+    }
+    /// The link that has nginx read the site.
+    pub fn site_link(&self) -> HostPath {
+        HostPath::fixed("/etc/nginx/sites-enabled").join(&format!("hostkit-{self}"))
+    }
+    /// Its log rotation.
+    pub fn logrotate(&self) -> HostPath {
+        HostPath::fixed("/etc/logrotate.d").join(&format!("hostkit-{self}"))
+    }
+    /// Where its home goes when it is deleted. The number is never given out twice, so two projects
+    /// that had the same name, one after the other, do not meet in the trash.
+    pub fn home_trash(&self, uid: u32) -> HostPath {
+        host::home_trash().join(&format!("{self}.{uid}"))
+    }
+    /// Where its logs go when it is deleted.
+    pub fn log_trash(&self, uid: u32) -> HostPath {
+        host::log_trash().join(&format!("{self}.{uid}"))
+    }
+}
