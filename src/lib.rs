@@ -1,3 +1,4 @@
 //! HostKit: one bare Linux server, many projects, every change atomic.
 
 pub mod domain;
+pub mod system;

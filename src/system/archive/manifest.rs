@@ -1,0 +1,155 @@
+//! The list of what a tree holds, kept beside a release to check it against.
+
+use std::fmt::Write as _;
+
+use crate::domain::fault::{Code, Fault};
+
+const FIRST_LINE: &str = "hostkit-manifest 1";
+
+/// Everything a tree holds, sorted by path.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Manifest {
+    /// Every file, directory and link but the root, sorted by path.
+    pub entries: Vec<Entry>,
+    /// How many regular files there are.
+    pub files: u64,
+    /// The bytes in all files together.
+    pub bytes: u64,
+    /// What was not taken over as it was sent. Not a part of the text form.
+    pub notes: Vec<String>,
+}
+
+/// One path and what stands there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The path, relative to the root of the tree.
+    pub path: String,
+    /// What stands there.
+    pub kind: Kind,
+}
+
+/// What stands at a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A directory.
+    Directory {
+        /// Its permissions.
+        mode: u32,
+    },
+    /// A regular file.
+    File {
+        /// Its permissions.
+        mode: u32,
+        /// Its length in bytes.
+        size: u64,
+        /// The SHA-256 of its content.
+        sha256: [u8; 32],
+    },
+    /// A symbolic link.
+    Link {
+        /// Where it points.
+        target: String,
+    },
+}
+
+impl Manifest {
+    /// A manifest of entries that are sorted by path.
+    pub fn new(entries: Vec<Entry>, notes: Vec<String>) -> Self {
+        let (mut files, mut bytes) = (0, 0);
+        for entry in &entries {
+            if let Kind::File { size, .. } = entry.kind {
+                files += 1;
+                bytes += size;
+            }
+        }
+        Self { entries, files, bytes, notes }
+    }
+
+    /// One line per entry; [`Manifest::parse`] reads it back.
+    pub fn to_text(&self) -> String {
+        let mut out = format!("{FIRST_LINE}\n");
+        for Entry { path, kind } in &self.entries {
+            let path = escape(path);
+            let line = match kind {
+                Kind::Directory { mode } => format!("directory {mode:04o} {path}"),
+                Kind::File { mode, size, sha256 } => {
+                    let digest = sha256.iter().fold(String::new(), |mut hex, byte| {
+                        write!(hex, "{byte:02x}").expect("writing to a String cannot fail");
+                        hex
+                    });
+                    format!("file {mode:04o} {size} {digest} {path}")
+                }
+                Kind::Link { target } => format!("link {} {path}", escape(target)),
+            };
+            out.push_str(&line);
+            out.push('\n');
+        }
+        out
+    }
+
+    /// Reads the text form.
+    pub fn parse(text: &str) -> Result<Self, Fault> {
+        let mut lines = text.split('\n');
+        if lines.next() != Some(FIRST_LINE) {
+            return Err(Fault::new(Code::Internal, "this is not a manifest of this version"));
+        }
+        let mut entries = Vec::new();
+        for (number, line) in (2..).zip(lines).filter(|(_, line)| !line.is_empty()) {
+            let entry = entry(line).ok_or_else(|| {
+                Fault::new(Code::Internal, format!("line {number} of the manifest is damaged"))
+            })?;
+            entries.push(entry);
+        }
+        Ok(Self::new(entries, Vec::new()))
+    }
+}
+
+fn entry(line: &str) -> Option<Entry> {
+    let mut fields = line.split(' ');
+    let mode = |text: &str| u32::from_str_radix(text, 8).ok();
+    let kind = match fields.next()? {
+        "directory" => Kind::Directory { mode: mode(fields.next()?)? },
+        "file" => Kind::File {
+            mode: mode(fields.next()?)?,
+            size: fields.next()?.parse().ok()?,
+            sha256: digest(fields.next()?)?,
+        },
+        "link" => Kind::Link { target: unescape(fields.next()?)? },
+        _ => return None,
+    };
+    let path = unescape(fields.next()?)?;
+    fields.next().is_none().then_some(Entry { path, kind })
+}
+
+fn digest(hex: &str) -> Option<[u8; 32]> {
+    if hex.len() != 64 || !hex.is_ascii() {
+        return None;
+    }
+    let mut digest = [0; 32];
+    for (byte, at) in digest.iter_mut().zip((0..64).step_by(2)) {
+        *byte = u8::from_str_radix(&hex[at..at + 2], 16).ok()?;
+    }
+    Some(digest)
+}
+
+/// Keeps fields apart: no blanks and no line ends are left in a path.
+fn escape(path: &str) -> String {
+    path.replace('\\', "\\\\").replace(' ', "\\s").replace('\n', "\\n")
+}
+
+fn unescape(text: &str) -> Option<String> {
+    let mut out = String::new();
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        out.push(match c {
+            '\\' => match rest.next()? {
+                '\\' => '\\',
+                's' => ' ',
+                'n' => '\n',
+                _ => return None,
+            },
+            c => c,
+        });
+    }
+    Some(out)
+}

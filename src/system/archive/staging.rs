@@ -1,0 +1,128 @@
+//! Where an archive is written: a tree that is sealed as it grows.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, ResolveFlags, Uid};
+use sha2::{Digest, Sha256};
+
+use super::path::split;
+use super::write_failed;
+
+/// An empty directory that nobody else can reach, and the owner of everything that goes into it.
+#[derive(Debug)]
+pub struct Staging {
+    root: OwnedFd,
+    uid: Uid,
+    gid: Gid,
+}
+
+impl Staging {
+    /// Everything written below `root` will belong to this user and group.
+    pub fn new(root: OwnedFd, uid: u32, gid: u32) -> Self {
+        Self { root, uid: Uid::from_raw(uid), gid: Gid::from_raw(gid) }
+    }
+
+    pub(super) fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+
+    fn own(&self, fd: impl AsFd, mode: u32) -> io::Result<()> {
+        // This order: changing the owner may clear bits of the mode. And no umask gets in between.
+        rustix::fs::fchown(&fd, Some(self.uid), Some(self.gid))?;
+        rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode))?;
+        Ok(())
+    }
+}
+
+/// Opens one name below a directory, never through a link and never out of it.
+fn open_inside(parent: impl AsFd, name: &str, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
+    let resolve = ResolveFlags::BENEATH
+        | ResolveFlags::NO_SYMLINKS
+        | ResolveFlags::NO_MAGICLINKS
+        | ResolveFlags::NO_XDEV;
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat2(parent, name, flags, mode, resolve)?)
+}
+
+/// Writes entries below a [`Staging`], keeping the directories on the way to the last one open.
+#[derive(Debug)]
+pub(super) struct Writer<'a> {
+    staging: &'a Staging,
+    /// The names of the directory entered last and their descriptors, outermost first.
+    entered: Vec<(String, OwnedFd)>,
+    buffer: Vec<u8>,
+}
+
+impl<'a> Writer<'a> {
+    pub(super) fn new(staging: &'a Staging) -> Self {
+        Self { staging, entered: Vec::new(), buffer: vec![0; 64 * 1024] }
+    }
+
+    /// Makes a directory whose parent exists.
+    pub(super) fn directory(&mut self, path: &str, mode: u32) -> anyhow::Result<()> {
+        let failed = |error| write_failed(error, path);
+        let (parent, name) = split(path);
+        let parent = self.enter(parent).map_err(failed)?;
+        rustix::fs::mkdirat(parent, name, Mode::RWXU).map_err(|errno| failed(errno.into()))?;
+        let child =
+            open_inside(parent, name, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).map_err(failed)?;
+        self.staging.own(&child, mode).map_err(failed)
+    }
+
+    /// Writes a file whose directory exists; gives how much there was of it and its SHA-256.
+    ///
+    /// `unreadable` tells what an error of the content means.
+    pub(super) fn file(
+        &mut self,
+        path: &str,
+        mode: u32,
+        content: &mut impl Read,
+        unreadable: impl Fn(&io::Error) -> anyhow::Error,
+    ) -> anyhow::Result<(u64, [u8; 32])> {
+        let failed = |error| write_failed(error, path);
+        let (parent, name) = split(path);
+        let parent = self.enter(parent).map_err(failed)?;
+        let create = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+        let mut file =
+            File::from(open_inside(parent, name, create, Mode::RUSR | Mode::WUSR).map_err(failed)?);
+        let mut digest = Sha256::new();
+        let mut size = 0;
+        loop {
+            let count = match content.read(&mut self.buffer) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) => return Err(unreadable(&error)),
+            };
+            file.write_all(&self.buffer[..count]).map_err(failed)?;
+            digest.update(&self.buffer[..count]);
+            size += count as u64;
+        }
+        self.staging.own(&file, mode).map_err(failed)?;
+        Ok((size, digest.finalize().into()))
+    }
+
+    /// Makes a symbolic link whose directory exists. Nothing may be written after the first link.
+    pub(super) fn link(&mut self, path: &str, target: &str) -> anyhow::Result<()> {
+        let failed = |errno: rustix::io::Errno| write_failed(errno.into(), path);
+        let (uid, gid) = (self.staging.uid, self.staging.gid);
+        let (parent, name) = split(path);
+        let parent = self.enter(parent).map_err(|error| write_failed(error, path))?;
+        rustix::fs::symlinkat(target, parent, name).map_err(failed)?;
+        rustix::fs::chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW).map_err(failed)
+    }
+
+    /// The descriptor of a directory, by way of those that are open already.
+    fn enter(&mut self, path: &str) -> io::Result<BorrowedFd<'_>> {
+        let names: Vec<&str> = if path.is_empty() { Vec::new() } else { path.split('/').collect() };
+        let common = self.entered.iter().zip(&names).take_while(|((open, _), name)| open == *name).count();
+        self.entered.truncate(common);
+        for name in &names[common..] {
+            let parent = self.entered.last().map_or(self.staging.root(), |(_, fd)| fd.as_fd());
+            let fd = open_inside(parent, name, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
+            self.entered.push(((*name).to_owned(), fd));
+        }
+        Ok(self.entered.last().map_or(self.staging.root(), |(_, fd)| fd.as_fd()))
+    }
+}

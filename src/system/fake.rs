@@ -1,0 +1,350 @@
+//! Stateful fakes of the daemons. They outlive a "crash", exactly as the real ones would, and fail
+//! with the originals' words. Files are real, under another root.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Account, Accounts, Clock, Host, Net, Nginx, Root, Systemd, Tripwire, UnitStatus, systemd::Postmortem,
+};
+use crate::domain::{
+    fault::{Code, Fault},
+    layout::UnitName,
+};
+
+/// Two ticks of the clock that stamps files, so that "before" and "after" differ.
+const TICK: Duration = Duration::from_millis(9);
+
+/// What runs: a unit as it was when it started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// The account it runs under.
+    pub user: String,
+    /// The definition it runs by.
+    pub body: String,
+    /// Where the `app` link pointed.
+    pub app: String,
+    /// The port it listens on.
+    pub port: Option<u16>,
+}
+
+/// The daemons' state.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// Accounts by name.
+    pub accounts: BTreeMap<String, (u32, String)>,
+    /// Running units by name.
+    pub units: BTreeMap<String, Started>,
+    /// Definitions that systemd has read, by unit.
+    pub known: BTreeMap<String, String>,
+    /// Sites that nginx has loaded, by the name they answer to.
+    pub sites: BTreeMap<String, String>,
+    /// Ports held by somebody else, with the account.
+    pub occupied: BTreeMap<u16, u32>,
+    /// Whether nginx is down.
+    pub nginx_down: bool,
+    /// How often systemd read everything again.
+    pub reloads: usize,
+    /// How many units have been started.
+    pub starts: usize,
+}
+
+/// A world of fakes below a directory that stands for `/`.
+#[derive(Clone, Debug)]
+pub struct World {
+    at: PathBuf,
+    state: Arc<Mutex<State>>,
+    file: Option<PathBuf>,
+}
+
+impl World {
+    /// A world that lives as long as this value, with the directories a server has.
+    pub fn new(at: &Path) -> Self {
+        for dir in [
+            "etc/systemd/system/multi-user.target.wants",
+            "etc/nginx/sites-available",
+            "etc/nginx/sites-enabled",
+            "etc/nginx/conf.d",
+            "etc/logrotate.d",
+            "etc/tmpfiles.d",
+            "home",
+            "run/systemd/units",
+            "usr/bin",
+            "var/lib",
+            "var/log",
+        ] {
+            std::fs::create_dir_all(at.join(dir)).expect("the root is a writable directory");
+        }
+        for program in ["node", "python3"] {
+            std::fs::write(at.join("usr/bin").join(program), "").expect("the root is a writable directory");
+        }
+        let mut state = State::default();
+        state.accounts.insert("www-data".into(), (33, "/var/www".into()));
+        Self { at: at.to_owned(), state: Arc::new(Mutex::new(state)), file: None }
+    }
+    /// A world kept in a file, shared by the processes that open it one after the other.
+    pub fn kept(at: &Path) -> Result<Self> {
+        let mut world = Self::new(at);
+        let file = at.join("world.json");
+        if file.exists() {
+            world.state = Arc::new(Mutex::new(serde_json::from_slice(&std::fs::read(&file)?)?));
+        }
+        world.file = Some(file);
+        Ok(world)
+    }
+    /// A host of this world whose every effect crosses `wire`.
+    pub fn host(&self, wire: Tripwire) -> Host {
+        let fake = || Fake { world: self.clone(), wire: wire.clone() };
+        Host {
+            root: Root::open(&self.at, wire.clone()).expect("the root exists"),
+            accounts: Box::new(fake()),
+            systemd: Box::new(fake()),
+            nginx: Box::new(fake()),
+            net: Box::new(fake()),
+            clock: Box::new(super::clock::System),
+        }
+    }
+    /// The daemons' state.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no holder panics")
+    }
+    fn save(&self) -> Result<()> {
+        if let Some(file) = &self.file {
+            std::fs::write(file, serde_json::to_vec_pretty(&*self.state())?)?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct Fake {
+    world: World,
+    wire: Tripwire,
+}
+
+impl Fake {
+    /// One effect: dies before it, or does it and dies after it.
+    fn effect(&self, what: &str, change: impl FnOnce(&mut State) -> Result<()>) -> Result<()> {
+        self.wire.cross(&format!("{what}:before"))?;
+        change(&mut self.world.state())?;
+        self.world.save()?;
+        self.wire.cross(&format!("{what}:after"))
+    }
+    fn path(&self, path: &str) -> PathBuf {
+        self.world.at.join(path.trim_start_matches('/'))
+    }
+    fn invocation(&self, unit: &str) -> PathBuf {
+        self.path(&format!("run/systemd/units/invocation:{unit}"))
+    }
+    /// The directory of the release a unit runs.
+    fn release(&self, started: &Started) -> PathBuf {
+        self.path(&format!("home/{}/{}", started.user, started.app))
+    }
+}
+
+fn field<'a>(unit: &'a str, name: &str) -> Option<&'a str> {
+    unit.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix('='))
+}
+
+impl Accounts for Fake {
+    fn find(&self, name: &str) -> Result<Option<Account>> {
+        Ok(self.world.state().accounts.get(name).map(|(uid, home)| Account {
+            name: name.into(),
+            uid: *uid,
+            gid: *uid,
+            home: home.clone(),
+            shell: "/bin/bash".into(),
+        }))
+    }
+    fn has_group(&self, name: &str) -> Result<bool> {
+        Ok(self.world.state().accounts.contains_key(name))
+    }
+    fn is_used(&self, id: u32) -> Result<bool> {
+        Ok(self.world.state().accounts.values().any(|(uid, _)| *uid == id))
+    }
+    fn create(&mut self, account: &Account) -> Result<()> {
+        self.effect("useradd", |state| {
+            if state.accounts.contains_key(&account.name) {
+                bail!("useradd: user '{}' already exists", account.name);
+            }
+            state.accounts.insert(account.name.clone(), (account.uid, account.home.clone()));
+            Ok(())
+        })
+    }
+    fn delete(&mut self, name: &str) -> Result<()> {
+        if !self.world.state().accounts.contains_key(name) {
+            return Ok(());
+        }
+        self.effect("userdel", |state| {
+            if state.units.values().any(|u| u.user == name) {
+                bail!("userdel: user {name} is currently used by process 4711");
+            }
+            state.accounts.remove(name);
+            Ok(())
+        })
+    }
+}
+
+impl Systemd for Fake {
+    fn reload(&mut self) -> Result<()> {
+        self.effect("daemon-reload", |state| {
+            state.reloads += 1;
+            state.known.retain(|unit, _| self.path(&format!("etc/systemd/system/{unit}")).exists());
+            for (unit, body) in &mut state.known {
+                *body = std::fs::read_to_string(self.path(&format!("etc/systemd/system/{unit}")))?;
+            }
+            Ok(())
+        })
+    }
+    fn restart(&mut self, unit: &UnitName) -> Result<()> {
+        let name = unit.as_str();
+        self.effect("restart", |state| {
+            // Like systemd: what is known is not read again without being told.
+            let body = match state.known.get(name) {
+                Some(body) => body.clone(),
+                None => {
+                    std::fs::read_to_string(self.path(unit.file().as_path().to_str().unwrap_or_default()))
+                        .with_context(|| format!("Unit {name} not found."))?
+                }
+            };
+            state.known.insert(name.into(), body.clone());
+            let user = field(&body, "User").unwrap_or("root").to_owned();
+            if user != "root" && !state.accounts.contains_key(&user) {
+                bail!("{name}: Main process exited, status=217/USER");
+            }
+            let app = std::fs::read_link(self.path(&format!("home/{user}/app"))).unwrap_or_default();
+            let env = std::fs::read_to_string(self.path(&format!("home/{user}/.env"))).unwrap_or_default();
+            let port =
+                env.lines().find_map(|l| l.strip_prefix("PORT=")?.trim_matches(['\'', '"']).parse().ok());
+            let started = Started { user, body, app: app.to_string_lossy().into_owned(), port };
+            state.units.remove(name);
+            let _ = std::fs::remove_file(self.invocation(name));
+            if self.release(&started).join("crash").exists() {
+                return Err(
+                    Fault::new(Code::Unhealthy, format!("`{unit}` does not start: exit status 1")).into()
+                );
+            }
+            state.units.insert(name.into(), started);
+            state.starts += 1;
+            std::thread::sleep(TICK);
+            std::os::unix::fs::symlink(format!("{:032x}", state.starts), self.invocation(name))?;
+            std::thread::sleep(TICK);
+            Ok(())
+        })
+    }
+    fn stop(&mut self, unit: &UnitName) -> Result<()> {
+        self.effect("stop", |state| {
+            state.units.remove(unit.as_str());
+            let _ = std::fs::remove_file(self.invocation(unit.as_str()));
+            Ok(())
+        })
+    }
+    fn list(&self) -> Result<BTreeMap<String, UnitStatus>> {
+        let running = |u: &String| (u.clone(), UnitStatus { active: "active".into(), sub: "running".into() });
+        Ok(self.world.state().units.keys().map(running).collect())
+    }
+    fn postmortem(&self, _unit: &UnitName) -> Result<Postmortem> {
+        Ok(Postmortem { result: "exit-code".into(), status: "exit status 1".into() })
+    }
+    fn verify(&self, unit: &UnitName, text: &str) -> Result<()> {
+        if text.contains("ExecStart=") {
+            return Ok(());
+        }
+        bail!(Fault::new(
+            Code::InvalidTemplate,
+            format!("systemd refuses the unit made from the template: {unit}: Service has no ExecStart=")
+        ))
+    }
+}
+
+impl Nginx for Fake {
+    fn loaded(&self, site: &str) -> Result<Option<String>> {
+        let state = self.world.state();
+        Ok(state.sites.get(site).filter(|_| !state.nginx_down).cloned())
+    }
+    fn is_up(&self) -> bool {
+        !self.world.state().nginx_down
+    }
+    fn load(&mut self, _domain: Option<&str>) -> Result<()> {
+        self.effect("nginx", |state| {
+            if state.nginx_down {
+                bail!(Fault::new(Code::ServiceDown, "nginx is not running"));
+            }
+            let mut sites = BTreeMap::new();
+            let mut read = |body: String| {
+                if body.contains("BROKEN") {
+                    bail!(Fault::new(
+                        Code::NginxRefused,
+                        "nginx refuses its configuration: [emerg] unknown directive \"BROKEN\""
+                    ));
+                }
+                let quoted = |key: &str| body.split(key).nth(1)?.split(['"', ';']).next().map(str::to_owned);
+                if let (Some(name), Some(print)) = (quoted("server_name hostkit-"), quoted("return 200 \"")) {
+                    sites.insert(format!("hostkit-{name}"), print);
+                }
+                Ok(())
+            };
+            if let Ok(body) = std::fs::read_to_string(self.path("etc/nginx/conf.d/hostkit.conf")) {
+                read(body)?;
+            }
+            for entry in std::fs::read_dir(self.path("etc/nginx/sites-enabled"))? {
+                let target = std::fs::read_link(entry?.path())?;
+                let body = std::fs::read_to_string(self.path(&target.to_string_lossy()))
+                    .context("[emerg] open() failed")?;
+                read(body)?;
+            }
+            state.sites = sites;
+            Ok(())
+        })
+    }
+}
+
+impl Net for Fake {
+    fn listener(&self, port: u16) -> Result<Option<u32>> {
+        let state = self.world.state();
+        let app =
+            state.units.values().find(|u| u.port == Some(port)).and_then(|u| state.accounts.get(&u.user));
+        Ok(state.occupied.get(&port).copied().or(app.map(|(uid, _)| *uid)))
+    }
+    fn listening(&self) -> Result<BTreeSet<u16>> {
+        let state = self.world.state();
+        Ok(state.occupied.keys().copied().chain(state.units.values().filter_map(|u| u.port)).collect())
+    }
+    fn get(&self, port: u16, _host: &str, _path: &str, _patience: Duration) -> Result<u16> {
+        let state = self.world.state();
+        let unit = state.units.values().find(|u| u.port == Some(port)).context("connection refused")?;
+        Ok(if self.release(unit).join("unhealthy").exists() { 500 } else { 200 })
+    }
+    fn ipv6(&self) -> bool {
+        true
+    }
+}
+
+/// A clock that stands still unless somebody waits.
+#[derive(Clone, Debug)]
+pub struct Stopped(Arc<Mutex<Timestamp>>);
+
+impl Stopped {
+    /// A clock that shows `now`.
+    pub fn at(now: Timestamp) -> Self {
+        Self(Arc::new(Mutex::new(now)))
+    }
+}
+
+impl Clock for Stopped {
+    fn now(&self) -> Timestamp {
+        *self.0.lock().expect("no holder panics")
+    }
+    fn sleep(&self, time: Duration) {
+        let mut now = self.0.lock().expect("no holder panics");
+        *now = now.checked_add(time).expect("tests do not reach the end of time");
+    }
+}

@@ -1,0 +1,109 @@
+//! Kernel locks that name their holder. They die with the process that holds them.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io::{Read, Seek, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::fault::{Code, Fault};
+
+/// Who holds a lock.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Holder {
+    /// The process.
+    pub pid: u32,
+    /// What it is doing.
+    pub verb: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// A lock that is held as long as this value lives.
+#[derive(Debug)]
+pub struct Lock {
+    // Owned, so that nothing else can close it: closing is unlocking.
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock called `name` in `dir`, or fails at once with `BUSY` naming its holder.
+    pub fn take(dir: &Path, name: &str, verb: &str, now: Timestamp) -> Result<Self> {
+        match Self::attempt(dir, name, verb, now)? {
+            Ok(lock) => Ok(lock),
+            Err(holder) => {
+                let who = holder.map_or_else(
+                    || "another process".to_owned(),
+                    |h| {
+                        let age = now.duration_since(h.since).as_secs().max(0);
+                        format!("`{}` (process {}, for {age} s)", h.verb, h.pid)
+                    },
+                );
+                Err(Fault::new(Code::Busy, format!("`{name}` is held by {who}; nothing was changed"))
+                    .next("try again when it has ended")
+                    .into())
+            }
+        }
+    }
+
+    /// Takes the lock, or says who holds it.
+    pub fn attempt(
+        dir: &Path,
+        name: &str,
+        verb: &str,
+        now: Timestamp,
+    ) -> Result<std::result::Result<Self, Option<Holder>>> {
+        std::fs::create_dir_all(dir).with_context(|| format!("creating `{}`", dir.display()))?;
+        let path = dir.join(format!("{name}.lock"));
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .with_context(|| format!("opening the lock `{}`", path.display()))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                // The holder may be between locking and writing its name.
+                let holder =
+                    file.read_to_string(&mut text).ok().and_then(|_| serde_json::from_str(&text).ok());
+                return Ok(Err(holder));
+            }
+            Err(TryLockError::Error(e)) => {
+                return Err(e).with_context(|| format!("locking `{}`", path.display()));
+            }
+        }
+        let holder = Holder { pid: std::process::id(), verb: verb.to_owned(), since: now };
+        file.rewind()?;
+        file.set_len(0)?;
+        file.write_all(serde_json::to_string(&holder)?.as_bytes())?;
+        Ok(Ok(Self { _file: file }))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_taker_is_told_who_holds_it_and_a_dropped_lock_is_free() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = Timestamp::now();
+        let held = Lock::take(dir.path(), "blog", "deploy blog", now).unwrap();
+        let error = Lock::take(dir.path(), "blog", "rollback blog", now).unwrap_err();
+        let fault = error.downcast_ref::<Fault>().unwrap();
+        assert_eq!(fault.code, Code::Busy);
+        assert!(fault.message.contains("`deploy blog` (process "), "{fault}");
+        drop(held);
+        Lock::take(dir.path(), "blog", "rollback blog", now).unwrap();
+    }
+}

@@ -1,0 +1,86 @@
+//! The host: the only floor that performs effects. `&Host` can look, `&mut Host` can touch.
+//!
+//! Knows the operating system and the daemons on it, and nothing of what HostKit is for.
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is the floor that does it")]
+
+pub mod accounts;
+pub mod archive;
+pub mod clock;
+pub mod exec;
+#[cfg(any(test, feature = "fake"))]
+pub mod fake;
+pub mod fs;
+pub mod invoker;
+pub mod lock;
+pub mod net;
+pub mod nginx;
+pub mod process;
+pub mod source;
+pub mod systemd;
+pub mod tree;
+pub mod tripwire;
+
+use std::fmt;
+
+use anyhow::Result;
+
+use crate::domain::layout::HostPath;
+
+pub use self::{
+    accounts::{Account, Accounts},
+    clock::Clock,
+    fs::{Attr, FileKind, Meta, Root},
+    net::Net,
+    nginx::Nginx,
+    systemd::{Systemd, UnitStatus},
+    tripwire::Tripwire,
+};
+
+/// Everything a command may look at (`&`) or touch (`&mut`).
+pub struct Host {
+    /// Files.
+    pub root: Root,
+    /// Linux accounts.
+    pub accounts: Box<dyn Accounts>,
+    /// The service manager.
+    pub systemd: Box<dyn Systemd>,
+    /// The web server.
+    pub nginx: Box<dyn Nginx>,
+    /// What listens, and what answers.
+    pub net: Box<dyn Net>,
+    /// Time.
+    pub clock: Box<dyn Clock>,
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host").field("root", &self.root).finish_non_exhaustive()
+    }
+}
+
+impl Host {
+    /// The machine this process runs on.
+    pub fn real() -> Result<Self> {
+        Ok(Self {
+            root: Root::open("/".as_ref(), Tripwire::default())?,
+            accounts: Box::new(accounts::Shadow),
+            systemd: Box::new(systemd::Systemctl),
+            nginx: Box::new(nginx::Running),
+            net: Box::new(net::Loopback),
+            clock: Box::new(clock::System),
+        })
+    }
+}
+
+impl Host {
+    /// Where a program of the distribution's, or of the administrator's, is installed.
+    pub fn locate(&self, program: &str) -> Result<Option<HostPath>> {
+        for dir in ["/usr/local/bin", "/usr/bin"] {
+            let path = HostPath::fixed(dir).join(program);
+            if self.root.meta(&path)?.is_some() {
+                return Ok(Some(path));
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,122 @@
+//! What listens on this host's loopback, and what answers there.
+
+use std::{
+    fmt,
+    io::{Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+
+/// How much of an answer is read to find its status, in bytes.
+const STATUS_LINE: u64 = 64;
+
+/// Looking at ports.
+pub trait Net: fmt::Debug {
+    /// The account whose process listens on `port`, or `None`.
+    fn listener(&self, port: u16) -> Result<Option<u32>>;
+    /// Every port something listens on.
+    fn listening(&self) -> Result<std::collections::BTreeSet<u16>>;
+    /// The status of `GET path` on `127.0.0.1:port`, asked as nginx would for `host`.
+    fn get(&self, port: u16, host: &str, path: &str, patience: Duration) -> Result<u16>;
+    /// Whether the kernel speaks IPv6.
+    fn ipv6(&self) -> bool;
+}
+
+/// The machine's network.
+#[derive(Debug)]
+pub struct Loopback;
+
+/// A listening socket: its port and the account of its process.
+fn listeners(table: &str) -> impl Iterator<Item = (u16, u32)> + '_ {
+    // "sl local_address rem_address st tx:rx tr:tm retrnsmt uid …"; state 0A is LISTEN.
+    table.lines().skip(1).filter_map(|line| {
+        let mut fields = line.split_ascii_whitespace();
+        let local = fields.nth(1)?;
+        let state = fields.nth(1)?;
+        let uid = fields.nth(3)?;
+        (state == "0A").then_some(())?;
+        Some((u16::from_str_radix(local.rsplit(':').next()?, 16).ok()?, uid.parse().ok()?))
+    })
+}
+
+fn tables() -> Result<Vec<String>> {
+    let v4 = std::fs::read_to_string("/proc/net/tcp").context("reading the list of sockets")?;
+    // Absent on a kernel without IPv6.
+    Ok(vec![v4, std::fs::read_to_string("/proc/net/tcp6").unwrap_or_default()])
+}
+
+impl Net for Loopback {
+    fn listener(&self, port: u16) -> Result<Option<u32>> {
+        Ok(tables()?.iter().find_map(|t| listeners(t).find(|(p, _)| *p == port)).map(|(_, uid)| uid))
+    }
+    fn listening(&self) -> Result<std::collections::BTreeSet<u16>> {
+        Ok(tables()?.iter().flat_map(|t| listeners(t)).map(|(port, _)| port).collect())
+    }
+    fn get(&self, port: u16, host: &str, path: &str, patience: Duration) -> Result<u16> {
+        let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let mut stream = TcpStream::connect_timeout(&at, patience)?;
+        stream.set_read_timeout(Some(patience))?;
+        stream.set_write_timeout(Some(patience))?;
+        // The real name and scheme: frameworks refuse unknown hosts and redirect plain requests.
+        // In one piece: some servers answer to the first packet they see.
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: hostkit-health\r\nX-Forwarded-Proto: https\r\n\
+             X-Forwarded-For: 127.0.0.1\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes())?;
+        let mut head = Vec::new();
+        let mut limited = stream.take(STATUS_LINE);
+        let mut piece = [0; 16];
+        while !head.contains(&b'\n') {
+            match limited.read(&mut piece)? {
+                0 => break,
+                n => head.extend_from_slice(&piece[..n]),
+            }
+        }
+        let head = String::from_utf8_lossy(&head);
+        let status = head.strip_prefix("HTTP/1.").and_then(|h| h.split_ascii_whitespace().nth(1));
+        status.and_then(|s| s.parse().ok()).context("the answer is not HTTP")
+    }
+    fn ipv6(&self) -> bool {
+        std::path::Path::new("/proc/net/if_inet6").exists()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_listener_and_its_account_are_seen() {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = socket.local_addr().unwrap().port();
+        assert_eq!(Loopback.listener(port).unwrap(), Some(users::get_effective_uid()));
+        assert!(Loopback.listening().unwrap().contains(&port));
+        drop(socket);
+        assert_eq!(Loopback.listener(port).unwrap(), None);
+    }
+
+    #[test]
+    fn the_status_of_an_answer_is_read_and_nonsense_is_not_an_answer() {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = socket.local_addr().unwrap().port();
+        let served = std::thread::spawn(move || {
+            for answer in ["HTTP/1.1 204 No Content\r\n\r\n", "SSH-2.0-OpenSSH\r\n"] {
+                let mut peer = socket.accept().unwrap().0;
+                let mut request = [0; 512];
+                let n = peer.read(&mut request).unwrap();
+                assert!(request[..n].starts_with(b"GET /up HTTP/1.1\r\nHost: a.example\r\n"));
+                peer.write_all(answer.as_bytes()).unwrap();
+            }
+        });
+        let get = || Loopback.get(port, "a.example", "/up", Duration::from_secs(2));
+        assert_eq!(get().unwrap(), 204);
+        assert!(get().is_err());
+        served.join().unwrap();
+    }
+}

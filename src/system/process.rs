@@ -1,0 +1,70 @@
+//! This process: surviving a hostile or careless caller, and stopping between steps when asked to.
+
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicBool, Ordering},
+};
+
+use anyhow::{Context, Result};
+use nix::sys::{
+    resource::{RLIM_INFINITY, Resource, setrlimit},
+    stat::{Mode, umask},
+};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2, SIGXFSZ};
+
+use crate::domain::fault::{Code, Fault};
+
+static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+
+/// Frees the process from what its caller set: limits, umask and signals that would stop it half-way.
+///
+/// A terminal that hangs up, or a caller that stops its job, must not freeze an operation that holds
+/// a lock; SIGINT and SIGTERM only ask for a stop between two steps.
+pub fn sanitize() -> Result<()> {
+    umask(Mode::from_bits_truncate(0o022));
+    let ignored = Arc::new(AtomicBool::new(false));
+    for signal in [SIGHUP, SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2, SIGXFSZ] {
+        // A handler that sets an unread flag: unlike "ignored", it is not inherited by programs.
+        signal_hook::flag::register(signal, Arc::clone(&ignored)).context("handling a signal")?;
+    }
+    let stop = STOP.get_or_init(Arc::default);
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(stop)).context("handling a signal")?;
+    }
+    if nix::unistd::geteuid().is_root() {
+        for limit in
+            [Resource::RLIMIT_FSIZE, Resource::RLIMIT_CPU, Resource::RLIMIT_AS, Resource::RLIMIT_DATA]
+        {
+            lift(limit)?;
+        }
+    }
+    Ok(())
+}
+
+/// Lifts a limit, or fails when the caller's limit stays: half a file is worse than no command.
+fn lift(limit: Resource) -> Result<()> {
+    let (soft, hard) = nix::sys::resource::getrlimit(limit).context("reading a limit")?;
+    if soft == RLIM_INFINITY || setrlimit(limit, RLIM_INFINITY, RLIM_INFINITY).is_ok() {
+        return Ok(());
+    }
+    // Without the capability to raise a hard limit, the soft one can still reach it.
+    if hard == RLIM_INFINITY && setrlimit(limit, hard, hard).is_ok() {
+        return Ok(());
+    }
+    Err(Fault::new(
+        Code::NotPermitted,
+        format!("the caller's limit {limit:?} = {soft} cannot be lifted; nothing was changed"),
+    )
+    .next("run the command without `ulimit`")
+    .into())
+}
+
+/// Fails when the user has asked to stop; called between steps, where stopping can be undone.
+pub fn keep_going() -> Result<()> {
+    match STOP.get() {
+        Some(stop) if stop.load(Ordering::Relaxed) => {
+            Err(Fault::new(Code::Interrupted, "interrupted by a signal").into())
+        }
+        _ => Ok(()),
+    }
+}

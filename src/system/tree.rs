@@ -1,0 +1,155 @@
+//! Looking into one tree, and adding to it, without ever leaving it.
+
+use std::{
+    io::{Read, Write},
+    os::fd::OwnedFd,
+};
+
+use anyhow::{Context, Result};
+use rustix::{
+    fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid},
+    io::Errno,
+};
+
+use crate::domain::files::Files;
+
+/// A tree below an open directory.
+#[derive(Debug)]
+pub struct Tree {
+    at: OwnedFd,
+}
+
+const INSIDE: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
+
+impl Tree {
+    /// The tree below `at`.
+    pub fn new(at: OwnedFd) -> Self {
+        Self { at }
+    }
+
+    fn open(&self, path: &str, flags: OFlags, resolve: ResolveFlags) -> std::result::Result<OwnedFd, Errno> {
+        // A fifo must not hold us up; a mere look at the path takes no other flags.
+        let more =
+            if flags.contains(OFlags::PATH) { OFlags::CLOEXEC } else { OFlags::CLOEXEC | OFlags::NONBLOCK };
+        rustix::fs::openat2(&self.at, path, flags | more, Mode::empty(), resolve)
+    }
+
+    fn stat(&self, path: &str) -> Option<Stat> {
+        let fd = self.open(path, OFlags::PATH, INSIDE).ok()?;
+        rustix::fs::fstat(&fd).ok()
+    }
+
+    /// Makes a directory and those above it; fine when they exist.
+    pub fn mkdir(&self, path: &str, gid: u32) -> Result<()> {
+        let mut below = String::new();
+        for part in path.split('/') {
+            let parent = if below.is_empty() { ".".to_owned() } else { below.clone() };
+            let dir = self
+                .open(&parent, OFlags::DIRECTORY, INSIDE)
+                .with_context(|| format!("opening `{parent}`"))?;
+            match rustix::fs::mkdirat(&dir, part, Mode::RWXU) {
+                Ok(()) => {
+                    let made =
+                        rustix::fs::openat(&dir, part, OFlags::DIRECTORY | OFlags::NOFOLLOW, Mode::empty())?;
+                    rustix::fs::fchown(&made, Some(Uid::ROOT), Some(Gid::from_raw(gid)))?;
+                    rustix::fs::fchmod(&made, Mode::from_raw_mode(0o750))?;
+                }
+                Err(Errno::EXIST) => {}
+                Err(e) => return Err(e).with_context(|| format!("making `{path}`")),
+            }
+            below = if below.is_empty() { part.to_owned() } else { format!("{below}/{part}") };
+        }
+        Ok(())
+    }
+
+    /// Makes a link; the directory it lies in must exist, and nothing may be in its place.
+    pub fn link(&self, path: &str, target: &str) -> Result<()> {
+        let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
+        let dir =
+            self.open(parent, OFlags::DIRECTORY, INSIDE).with_context(|| format!("opening `{parent}`"))?;
+        rustix::fs::symlinkat(target, &dir, name).with_context(|| format!("linking `{path}`"))
+    }
+
+    /// Writes a small file that does not exist yet.
+    pub fn write(&self, path: &str, text: &str, gid: u32) -> Result<()> {
+        let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
+        let dir =
+            self.open(parent, OFlags::DIRECTORY, INSIDE).with_context(|| format!("opening `{parent}`"))?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut file = std::fs::File::from(rustix::fs::openat(&dir, name, flags, Mode::RUSR)?);
+        file.write_all(text.as_bytes()).with_context(|| format!("writing `{path}`"))?;
+        rustix::fs::fchown(&file, Some(Uid::ROOT), Some(Gid::from_raw(gid)))?;
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(0o640))?;
+        Ok(())
+    }
+
+    /// Gives everything in the tree, and its root, this group. Links keep theirs: nobody looks at it.
+    pub fn regroup(&self, gid: u32) -> Result<()> {
+        let root = self.open(".", OFlags::DIRECTORY, INSIDE)?;
+        regroup(&root, Gid::from_raw(gid)).context("giving the release to the web server's group")
+    }
+
+    /// Whether there is anything at `path`, a link that leads nowhere included.
+    pub fn is_taken(&self, path: &str) -> bool {
+        let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
+        self.open(parent, OFlags::DIRECTORY, INSIDE)
+            .is_ok_and(|dir| rustix::fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW).is_ok())
+    }
+
+    /// Removes an empty directory; says whether it did.
+    pub fn rmdir(&self, path: &str) -> bool {
+        let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
+        self.open(parent, OFlags::DIRECTORY, INSIDE)
+            .is_ok_and(|dir| rustix::fs::unlinkat(&dir, name, AtFlags::REMOVEDIR).is_ok())
+    }
+}
+
+/// The archive's limit on depth bounds the recursion.
+fn regroup(dir: &OwnedFd, gid: Gid) -> Result<()> {
+    rustix::fs::fchown(dir, None, Some(gid))?;
+    for entry in rustix::fs::Dir::read_from(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => {
+                let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                regroup(&rustix::fs::openat(dir, name, flags, Mode::empty())?, gid)?;
+            }
+            FileType::RegularFile => {
+                rustix::fs::chownat(dir, name, None, Some(gid), AtFlags::SYMLINK_NOFOLLOW)?
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+impl Files for Tree {
+    fn read(&self, path: &str, limit: usize) -> Result<Option<Vec<u8>>> {
+        let Ok(fd) = self.open(path, OFlags::RDONLY, INSIDE) else { return Ok(None) };
+        if FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode) != FileType::RegularFile {
+            return Ok(None);
+        }
+        let mut bytes = Vec::new();
+        std::fs::File::from(fd)
+            .take(limit as u64)
+            .read_to_end(&mut bytes)
+            .with_context(|| format!("reading `{path}`"))?;
+        Ok(Some(bytes))
+    }
+    fn is_file(&self, path: &str) -> bool {
+        self.stat(path).is_some_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::RegularFile)
+    }
+    fn is_dir(&self, path: &str) -> bool {
+        self.stat(path).is_some_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::Directory)
+    }
+    fn is_executable(&self, path: &str) -> bool {
+        self.stat(path).is_some_and(|s| {
+            FileType::from_raw_mode(s.st_mode) == FileType::RegularFile && s.st_mode & 0o100 != 0
+        })
+    }
+}
