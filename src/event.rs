@@ -1,0 +1,71 @@
+//! What operations say while they work. Listeners choose the words.
+
+use serde::Serialize;
+
+use crate::plan::{Action, Plan};
+
+/// Something that happened, or is about to.
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event<'a> {
+    /// This will be done.
+    Planned {
+        /// The steps.
+        plan: &'a Plan,
+    },
+    /// Work that takes a while has begun: receiving, checking, restarting.
+    Began {
+        /// What, in a word or two.
+        what: &'a str,
+        /// On what.
+        detail: &'a str,
+    },
+    /// A piece of work is done.
+    Stepped {
+        /// What was done.
+        action: Action,
+        /// Kind of the thing.
+        kind: &'a str,
+        /// Its name.
+        name: &'a str,
+        /// How long it took, in milliseconds.
+        ms: u64,
+    },
+    /// Work other than a step is done.
+    Finished {
+        /// What, in a word or two.
+        what: &'a str,
+        /// With what result.
+        detail: &'a str,
+        /// How long it took, in milliseconds.
+        ms: u64,
+    },
+    /// An operation that was interrupted is being undone.
+    Recovering {
+        /// Its number.
+        operation: i64,
+        /// What it was.
+        verb: &'a str,
+    },
+    /// The current operation failed and is being undone.
+    Undoing,
+    /// Something the user should know.
+    Warned {
+        /// What, as a sentence.
+        message: &'a str,
+    },
+}
+
+/// Somebody who listens to events.
+pub trait Ui {
+    /// Hears an event. Never fails: a listener that has gone must not stop an operation.
+    fn emit(&mut self, event: Event<'_>);
+}
+
+/// Nobody listens.
+#[derive(Debug)]
+pub struct Silent;
+
+impl Ui for Silent {
+    fn emit(&mut self, _: Event<'_>) {}
+}

@@ -1,0 +1,312 @@
+//! A deploy: long work first, where it can hurt nobody; then one operation that switches.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+
+use super::{
+    launch::{prepare, require_env},
+    session::{Mode, Outcome, Session},
+};
+use crate::{
+    domain::{
+        command::StartCommand,
+        fault::{Code, Fault},
+        name::ProjectName,
+        release::{ReleaseId, ReleaseState},
+        runtime::Runtime,
+    },
+    event::Event,
+    plan::{Foreign, Plan},
+    project::{Launch, ProjectSpec},
+    resource::probe,
+    store::ReleaseRow,
+    system::{
+        Attr,
+        archive::{self, Limits, Manifest, Staging},
+        process,
+        source::Source,
+        tree::Tree,
+    },
+};
+
+/// What is deployed, and how.
+pub struct Upload<'a> {
+    /// The archive; read once.
+    pub archive: &'a mut dyn Source,
+    /// Where it comes from, for the records.
+    pub source: String,
+    /// The runtime, when it is not to be detected.
+    pub runtime: Option<Runtime>,
+    /// The start command, when it is not to be found in the source.
+    pub start: Option<StartCommand>,
+}
+
+impl std::fmt::Debug for Upload<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Upload").field("source", &self.source).finish_non_exhaustive()
+    }
+}
+
+/// What a deploy did.
+#[derive(Clone, Debug)]
+pub struct Deployed {
+    /// The project now.
+    pub spec: ProjectSpec,
+    /// The release before.
+    pub previous: Option<ReleaseId>,
+    /// The release that is live now.
+    pub release: ReleaseRow,
+    /// What the release was taken for, and why.
+    pub why: Vec<String>,
+    /// What the user should know about it.
+    pub warnings: Vec<String>,
+}
+
+/// A release that is complete and on disk, and not yet live.
+struct Staged {
+    id: ReleaseId,
+    manifest: Manifest,
+    launch: Launch,
+    spec: ProjectSpec,
+    why: Vec<String>,
+    warnings: Vec<String>,
+}
+
+/// Deploys an upload to a project.
+pub fn deploy(
+    session: &mut Session<'_>,
+    name: &ProjectName,
+    upload: &mut Upload<'_>,
+) -> Result<(Outcome, Deployed)> {
+    let _held = session.enter(name.as_str(), "deploy")?;
+    let spec = session.project(name)?.spec;
+    session.require_space(0)?;
+    let id = next_id(session, &spec)?;
+    sweep(session, name)?;
+    let staged = match stage(session, &spec, &id, upload) {
+        Ok(staged) => staged,
+        Err(error) => {
+            session.host.root.shred(&name.staging(&id)).context("removing what was received")?;
+            session.host.root.remove(&name.manifest(&id))?;
+            return Err(error);
+        }
+    };
+    let done = switch(session, &spec, staged, upload);
+    if session.mode == Mode::DryRun || done.is_err() {
+        session.host.root.shred(&name.staging(&id)).context("removing what was received")?;
+        session.host.root.remove(&name.manifest(&id))?;
+    }
+    done
+}
+
+/// The second of now, or the one after the newest release's.
+fn next_id(session: &Session<'_>, spec: &ProjectSpec) -> Result<ReleaseId> {
+    let stamp = |at: Timestamp| -> Result<ReleaseId> {
+        Ok(at.to_zoned(TimeZone::UTC).strftime("%Y%m%d-%H%M%S").to_string().parse()?)
+    };
+    let mut at = session.host.clock.now();
+    let newest = session.store.releases(spec.uid)?.into_iter().map(|r| r.id).max();
+    for _ in 0..3600 {
+        let id = stamp(at)?;
+        if newest.as_ref().is_none_or(|n| id > *n)
+            && session.host.root.meta(&spec.name.release(&id))?.is_none()
+        {
+            return Ok(id);
+        }
+        at += SignedDuration::from_secs(1);
+    }
+    bail!("the newest release of `{}` is an hour ahead of the clock; set the clock right", spec.name)
+}
+
+/// Removes what dead deploys left; the project's lock says that nobody is at work there.
+fn sweep(session: &mut Session<'_>, name: &ProjectName) -> Result<()> {
+    if session.mode == Mode::DryRun {
+        return Ok(());
+    }
+    for entry in session.host.root.list(&name.releases())? {
+        if entry.starts_with(".staging-") {
+            session.host.root.shred(&name.releases().join(&entry))?;
+        }
+    }
+    Ok(())
+}
+
+/// Receives, detects and seals: everything that takes time and touches nothing live.
+fn stage(
+    session: &mut Session<'_>,
+    spec: &ProjectSpec,
+    id: &ReleaseId,
+    upload: &mut Upload<'_>,
+) -> Result<Staged> {
+    let place = spec.name.staging(id);
+    let began = Instant::now();
+    session.ui.emit(Event::Began { what: "receive", detail: &upload.source });
+    session.host.root.mkdir(&place, Attr::root(0o700), None)?;
+    // nginx reads a static site as itself; which it is shows only after it has been received.
+    let staging = Staging::new(session.host.root.open_dir(&place)?, 0, spec.uid);
+    let received = archive::extract(&mut *upload.archive, &staging, &Limits::default());
+    // A packer that failed knows better than the archive it cut short.
+    upload.archive.finish()?;
+    let manifest = received.context("receiving the source")?;
+    let detail = format!("{} files, {}", manifest.files, size(manifest.bytes));
+    session.ui.emit(Event::Finished { what: "receive", detail: &detail, ms: millis(began) });
+    process::keep_going()?;
+
+    let tree = Tree::new(session.host.root.open_dir(&place)?);
+    let ready = prepare(&session.host, spec, &tree, upload.runtime, upload.start.clone())?;
+    let detail = format!("{} ({})", ready.launch.runtime, ready.why.join("; "));
+    session.ui.emit(Event::Finished { what: "detect", detail: &detail, ms: 0 });
+    require_env(&session.host, spec, &ready.env_required)?;
+
+    let began = Instant::now();
+    let group = if ready.launch.runtime == Runtime::Static { spec.web.1 } else { spec.uid };
+    if group != spec.uid {
+        tree.regroup(group)?;
+    }
+    session.host.root.set_attr(&place, Attr { uid: 0, gid: group, mode: 0o750 })?;
+    session.host.root.replace(&spec.name.manifest(id), manifest.to_text().as_bytes(), Attr::root(0o600))?;
+    session.host.root.sync(&place)?;
+    session.ui.emit(Event::Finished { what: "seal", detail: "on disk", ms: millis(began) });
+
+    let mut next = spec.with_live(id, ready.launch.clone());
+    next.shared.extend(ready.shared);
+    if upload.start.is_some() {
+        next.start.clone_from(&upload.start);
+    }
+    if upload.runtime.is_some() {
+        next.asked = upload.runtime;
+    }
+    Ok(Staged {
+        id: id.clone(),
+        launch: ready.launch,
+        spec: next,
+        why: ready.why,
+        warnings: manifest.notes.iter().cloned().chain(ready.warnings).collect(),
+        manifest,
+    })
+}
+
+/// The operation: the release goes to its place, the link is swapped, the process is started anew.
+fn switch(
+    session: &mut Session<'_>,
+    spec: &ProjectSpec,
+    staged: Staged,
+    upload: &Upload<'_>,
+) -> Result<(Outcome, Deployed)> {
+    let (name, next) = (&spec.name, &staged.spec);
+    let now = session.host.clock.now();
+    let row = |state| ReleaseRow {
+        id: staged.id.clone(),
+        state,
+        launch: staged.launch.clone(),
+        source: upload.source.clone(),
+        files: staged.manifest.files,
+        bytes: staged.manifest.bytes,
+        created_at: now.to_string(),
+        created_by: session.caller.clone(),
+    };
+    let (release, failed) = (row(ReleaseState::Retired), row(ReleaseState::Failed));
+    let pruned: Vec<&ReleaseId> = spec.kept.iter().filter(|k| !next.kept.contains(k)).collect();
+    let plan = Plan::between(
+        session.store.owned(name.as_str())?,
+        session.wanted(next)?,
+        Foreign::Refuse,
+        &session.host,
+    )?;
+    verify_override(session, &plan)?;
+    let caller = session.caller.clone();
+    let ran = session.carry_out(name.as_str(), "deploy", &plan, |registry| {
+        registry.put_project(next, now, &caller)?;
+        registry.put_release(next.uid, &release)?;
+        registry.go_live(next.uid, &staged.id)?;
+        for id in &pruned {
+            registry.mark_release(next.uid, id, ReleaseState::Pruned)?;
+        }
+        registry.own(name.as_str(), plan.wanted())
+    });
+    match ran {
+        Ok(outcome) => {
+            let release = ReleaseRow { state: ReleaseState::Live, ..release };
+            let previous = spec.live_release().cloned();
+            let Staged { spec, why, warnings, .. } = staged;
+            Ok((outcome, Deployed { spec, previous, release, why, warnings }))
+        }
+        Err(error) => {
+            let error = verdict(session, spec, error);
+            // Named in the records, so that the number is not given out again.
+            session.store.change(|registry| registry.put_release(next.uid, &failed))?;
+            Err(error)
+        }
+    }
+}
+
+/// A unit made from an administrator's template goes to systemd's own judge before it is used.
+fn verify_override(session: &Session<'_>, plan: &Plan) -> Result<()> {
+    if !session.templates.is_overridden("unit.service") {
+        return Ok(());
+    }
+    for resource in plan.wanted() {
+        if let crate::resource::Any::Unit(unit) = resource {
+            session.host.systemd.verify(&unit.unit, &unit.body)?;
+        }
+    }
+    Ok(())
+}
+
+/// After a switch that failed and was undone: says whether the old release is up.
+pub(super) fn verdict(session: &Session<'_>, old: &ProjectSpec, error: anyhow::Error) -> anyhow::Error {
+    let Some(fault) = error.downcast_ref::<Fault>().filter(|f| f.code == Code::Unhealthy).cloned() else {
+        return error;
+    };
+    let name = &old.name;
+    let logs = format!("hostkit logs {name} -n 50");
+    let Some((id, launch)) = &old.live else {
+        let message = format!("{}\nnothing was live before; `{name}` is as it was", fault.message);
+        return Fault { message, ..fault }.next(logs).into();
+    };
+    let up = launch.exec.is_none() || !old.running || alive(session, old);
+    if up {
+        let message = format!("{}\nthe release `{id}` is live", fault.message);
+        return Fault { message, ..fault }.next(logs).into();
+    }
+    let message = format!(
+        "{}\nthe release `{id}` was started again and does not answer: `{name}` is down",
+        fault.message
+    );
+    Fault { code: Code::Down, message, ..fault }.next(logs).next(format!("hostkit releases {name}")).into()
+}
+
+/// Whether a project's process answers within the time it may take to start.
+fn alive(session: &Session<'_>, spec: &ProjectSpec) -> bool {
+    let Ok(resources) = session.wanted(spec) else { return false };
+    let health = resources.iter().find_map(|r| match r {
+        crate::resource::Any::Service(service) => Some(&service.health),
+        _ => None,
+    });
+    let Some(health) = health else { return true };
+    let deadline = session.host.clock.now() + SignedDuration::from_secs(i64::from(health.timeout));
+    loop {
+        if probe(health, &session.host).is_ok() {
+            return true;
+        }
+        if session.host.clock.now() >= deadline {
+            return false;
+        }
+        session.host.clock.sleep(std::time::Duration::from_millis(50));
+    }
+}
+
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A size for people.
+pub fn size(bytes: u64) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} B"),
+        1024..1_048_576 => format!("{} KiB", bytes >> 10),
+        _ => format!("{}.{} MiB", bytes >> 20, (bytes % (1 << 20)) * 10 >> 20),
+    }
+}

@@ -1,0 +1,47 @@
+//! Setting the host up for HostKit; again and again, with the same result.
+
+use anyhow::Result;
+
+use super::session::{Mode, Outcome, Session};
+use crate::{
+    domain::{hostname::Hostname, layout::UnitName},
+    plan::{Foreign, Plan},
+    project::host_resources,
+};
+
+/// The domain that projects stand under until the administrator names one: it always leads here.
+const DEFAULT_DOMAIN: &str = "localhost";
+
+/// What a host was set up with.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// The domain that new projects' names stand under.
+    pub base_domain: Hostname,
+}
+
+/// Sets the host up.
+pub fn init(session: &mut Session<'_>, base_domain: Option<&Hostname>) -> Result<(Outcome, Host)> {
+    let _held = session.enter("", "init")?;
+    let before = session.store.setting("base_domain")?;
+    let base_domain = match (base_domain, &before) {
+        (Some(domain), _) => domain.clone(),
+        (None, Some(domain)) => domain.parse()?,
+        (None, None) => DEFAULT_DOMAIN.parse()?,
+    };
+    let wanted = host_resources(&session.templates)?;
+    // The names are HostKit's own: what an earlier installation left there is taken over.
+    let plan = Plan::between(session.store.owned("")?, wanted, Foreign::Adopt, &session.host)?;
+    let same = before.as_deref() == Some(base_domain.as_str()) && !session.store.owned("")?.is_empty();
+    let outcome = if plan.is_noop() && same {
+        Outcome::Unchanged
+    } else {
+        session.carry_out("", "init", &plan, |registry| {
+            registry.set("base_domain", base_domain.as_str())?;
+            registry.own("", plan.wanted())
+        })?
+    };
+    if session.mode == Mode::Run && outcome == Outcome::Changed {
+        session.host.systemd.restart(&UnitName::own("hostkit-gc.timer"))?;
+    }
+    Ok((outcome, Host { base_domain }))
+}

@@ -1,0 +1,173 @@
+//! From what a source says about itself to how its release is run on this host.
+
+use anyhow::{Result, bail};
+
+use crate::{
+    domain::{
+        command::StartCommand,
+        env::{EnvKey, EnvText},
+        fault::{Code, Fault},
+        files::Files,
+        runtime::Runtime,
+        shared_dir::SharedDir,
+    },
+    project::{
+        Launch, ProjectSpec,
+        detect::{self, Asked},
+    },
+    system::{Host, tree::Tree},
+};
+
+/// How long a release may take to become healthy unless it says otherwise, in seconds.
+const HEALTH_TIMEOUT: u32 = 60;
+/// The largest `.env` that is looked into, in bytes.
+const ENV_LIMIT: u64 = 4 << 20;
+
+/// A received tree made ready to run.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub(super) launch: Launch,
+    pub(super) shared: Vec<SharedDir>,
+    pub(super) env_required: Vec<EnvKey>,
+    pub(super) why: Vec<String>,
+    pub(super) warnings: Vec<String>,
+}
+
+/// Detects what the tree is, finds its program, and adds the links it needs.
+pub(super) fn prepare(
+    host: &Host,
+    spec: &ProjectSpec,
+    tree: &Tree,
+    runtime: Option<Runtime>,
+    start: Option<StartCommand>,
+) -> Result<Ready> {
+    let asked = Asked { runtime: runtime.or(spec.asked), start: start.or_else(|| spec.start.clone()) };
+    let app = detect::detect(tree, &asked)?;
+    if app.runtime == Runtime::Python && !tree.is_taken(".venv") {
+        venv(host, spec, tree)?;
+    }
+    let exec = app.start.map(|start| locate(host, spec, tree, &start)).transpose()?;
+    for shared in &app.shared {
+        share(spec, tree, shared)?;
+    }
+    let launch = Launch {
+        runtime: app.runtime,
+        exec,
+        workdir: app.workdir,
+        web_root: app.web_root,
+        spa: app.spa,
+        health_path: app.health_path,
+        health_timeout: app.health_timeout.unwrap_or(HEALTH_TIMEOUT),
+    };
+    Ok(Ready {
+        launch,
+        shared: app.shared,
+        env_required: app.env_required,
+        why: app.why,
+        warnings: app.warnings,
+    })
+}
+
+/// A virtual environment of the standard library alone: all that `python3 -m venv` would make of it,
+/// in two entries instead of two seconds.
+fn venv(host: &Host, spec: &ProjectSpec, tree: &Tree) -> Result<()> {
+    let python = program(host, "python3")?;
+    tree.mkdir(".venv/bin", spec.uid)?;
+    tree.link(".venv/bin/python", &python)?;
+    tree.link(".venv/bin/python3", &python)?;
+    let home = python.rsplit_once('/').map_or("/usr/bin", |(dir, _)| dir);
+    tree.write(
+        ".venv/pyvenv.cfg",
+        &format!("home = {home}\ninclude-system-site-packages = false\n"),
+        spec.uid,
+    )
+}
+
+fn program(host: &Host, name: &str) -> Result<String> {
+    match host.locate(name)? {
+        Some(path) => Ok(path.to_string()),
+        None => {
+            let package = match name {
+                "node" => "nodejs",
+                other => other,
+            };
+            Err(Fault::new(Code::ProgramMissing, format!("the program `{name}` is not installed"))
+                .next(format!("apt-get install {package}"))
+                .into())
+        }
+    }
+}
+
+/// Makes the program an absolute path: systemd wants one, and what is missing is said before
+/// anything is switched.
+fn locate(host: &Host, spec: &ProjectSpec, tree: &Tree, start: &StartCommand) -> Result<StartCommand> {
+    let Some(word) = start.program().as_literal() else {
+        bail!(
+            Fault::new(Code::InvalidConfig, "the program of the start command cannot be a variable")
+                .next("name the program itself, such as `node server.js`")
+        );
+    };
+    let app = spec.name.app();
+    let path = if word.starts_with('/') {
+        word.to_owned()
+    } else if word.starts_with("venv/bin/") {
+        spec.name.home().join(word).to_string()
+    } else if word.contains('/') {
+        let below = word.trim_start_matches("./");
+        if !tree.is_executable(below) {
+            let what = if tree.is_file(below) { "is not executable" } else { "is not in the source" };
+            bail!(
+                Fault::new(Code::InvalidSource, format!("the program `{word}` of the start command {what}"))
+                    .next(format!("chmod +x {below}"))
+            );
+        }
+        app.join(below).to_string()
+    } else {
+        let own = [".venv/bin", "node_modules/.bin"].map(|dir| format!("{dir}/{word}"));
+        match own.iter().find(|path| tree.is_executable(path)) {
+            Some(path) => app.join(path).to_string(),
+            None => program(host, word)?,
+        }
+    };
+    Ok(start.with_program(&path)?)
+}
+
+/// Links a directory that outlives releases into this one.
+fn share(spec: &ProjectSpec, tree: &Tree, shared: &SharedDir) -> Result<()> {
+    let path = shared.as_str();
+    // An empty directory of that name is how a repository says "files will be here".
+    if tree.is_taken(path) && !tree.rmdir(path) {
+        bail!(
+            Fault::new(
+                Code::InvalidSource,
+                format!(
+                    "`{path}` is to be shared between releases, but the source brings files of its own there"
+                )
+            )
+            .next(format!("leave `{path}` out of the source, or out of `shared` in hostkit.toml"))
+        );
+    }
+    if let Some((parent, _)) = path.rsplit_once('/') {
+        tree.mkdir(parent, spec.uid)?;
+    }
+    let up = "../".repeat(path.split('/').count() + 1);
+    tree.link(path, &format!("{up}shared/{path}"))
+}
+
+/// Refuses a release whose variables are not all there, before anything starts.
+pub(super) fn require_env(host: &Host, spec: &ProjectSpec, required: &[EnvKey]) -> Result<()> {
+    let bytes = host.root.read(&spec.name.env(), ENV_LIMIT)?.unwrap_or_default();
+    let text = EnvText::parse(&String::from_utf8_lossy(&bytes))?;
+    let missing: Vec<&str> =
+        required.iter().filter(|k| text.get(k).is_none_or(str::is_empty)).map(EnvKey::as_str).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let (path, keys) = (spec.name.env(), missing.join(", "));
+    Err(Fault::new(
+        Code::EnvMissing,
+        format!("required by hostkit.toml and without a value: {keys}; nothing was switched"),
+    )
+    .next(format!("add a line such as `{}=…` to {path}", missing[0]))
+    .into())
+}

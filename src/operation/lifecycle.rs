@@ -1,0 +1,322 @@
+//! Starting, stopping, going back, deleting and having back: changes of a project that exists.
+
+use anyhow::{Result, bail};
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    provision::free_port,
+    session::{Mode, Outcome, Session},
+};
+use crate::{
+    domain::{
+        fault::{Code, Fault},
+        layout::{HostPath, host},
+        name::ProjectName,
+        release::{ReleaseId, ReleaseState},
+    },
+    plan::{Foreign, Plan},
+    project::ProjectSpec,
+    resource::{Any, Directory},
+    store::{ReleaseRow, TrashRow},
+};
+
+/// How long a deleted project can be had back.
+const TRASH: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// What should become of a project's process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Power {
+    /// It runs, now and after a reboot.
+    Start,
+    /// It does not, now and after a reboot.
+    Stop,
+    /// It is started anew.
+    Restart,
+}
+
+impl Power {
+    /// The command.
+    pub const fn verb(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Restart => "restart",
+        }
+    }
+}
+
+/// Starts, stops or restarts a project.
+pub fn power(session: &mut Session<'_>, name: &ProjectName, power: Power) -> Result<(Outcome, ProjectSpec)> {
+    let _held = session.enter(name.as_str(), power.verb())?;
+    let mut spec = session.project(name)?.spec;
+    match &spec.live {
+        None => bail!(
+            Fault::new(
+                Code::WrongState,
+                format!("`{name}` has not been deployed; there is nothing to {}", power.verb())
+            )
+            .next(format!("hostkit deploy {name} --source DIR"))
+        ),
+        Some((_, launch)) if launch.exec.is_none() => bail!(Fault::new(
+            Code::WrongState,
+            format!(
+                "`{name}` is static: nginx serves it and no process runs; there is nothing to {}",
+                power.verb()
+            )
+        )),
+        Some(_) => {}
+    }
+    spec.running = power != Power::Stop;
+    let mut plan = Plan::between(
+        session.store.owned(name.as_str())?,
+        session.wanted(&spec)?,
+        Foreign::Refuse,
+        &session.host,
+    )?;
+    if power == Power::Restart {
+        plan.renew("service", "restart");
+    }
+    let outcome = settle(session, power.verb(), &spec, &plan)?;
+    Ok((outcome, spec))
+}
+
+/// Carries out a plan of an existing project whose specification may have changed.
+pub(super) fn settle(
+    session: &mut Session<'_>,
+    verb: &'static str,
+    spec: &ProjectSpec,
+    plan: &Plan,
+) -> Result<Outcome> {
+    let same = session.store.project(&spec.name)?.is_some_and(|row| row.spec == *spec);
+    if plan.is_noop() && same {
+        return Ok(Outcome::Unchanged);
+    }
+    let (now, caller) = (session.host.clock.now(), session.caller.clone());
+    session.carry_out(spec.name.as_str(), verb, plan, |registry| {
+        registry.put_project(spec, now, &caller)?;
+        registry.own(spec.name.as_str(), plan.wanted())
+    })
+}
+
+/// What a rollback did.
+#[derive(Clone, Debug)]
+pub struct Swapped {
+    /// The project now.
+    pub spec: ProjectSpec,
+    /// The release that was live before.
+    pub from: ReleaseId,
+    /// The release that is live now.
+    pub to: ReleaseRow,
+}
+
+/// Goes back to an earlier release, or to a named one.
+pub fn rollback(
+    session: &mut Session<'_>,
+    name: &ProjectName,
+    to: Option<&ReleaseId>,
+) -> Result<(Outcome, Swapped)> {
+    let _held = session.enter(name.as_str(), "rollback")?;
+    let spec = session.project(name)?.spec;
+    let releases = session.store.releases(spec.uid)?;
+    let Some(from) = spec.live_release().cloned() else {
+        bail!(
+            Fault::new(
+                Code::ReleaseNotFound,
+                format!("`{name}` has not been deployed; there is nothing to go back to")
+            )
+            .next(format!("hostkit deploy {name} --source DIR"))
+        )
+    };
+    let to = choose(name, &spec, &releases, &from, to)?;
+    let next = spec.with_live(&to.id, to.launch.clone());
+    let swapped = Swapped { spec: next.clone(), from: from.clone(), to: to.clone() };
+    let plan = Plan::between(
+        session.store.owned(name.as_str())?,
+        session.wanted(&next)?,
+        Foreign::Refuse,
+        &session.host,
+    )?;
+    if plan.is_noop() && next == spec {
+        return Ok((Outcome::Unchanged, swapped));
+    }
+    let (now, caller) = (session.host.clock.now(), session.caller.clone());
+    let ran = session.carry_out(name.as_str(), "rollback", &plan, |registry| {
+        registry.put_project(&next, now, &caller)?;
+        registry.go_live(next.uid, &to.id)?;
+        registry.own(name.as_str(), plan.wanted())
+    });
+    match ran {
+        Ok(outcome) => Ok((outcome, swapped)),
+        Err(error) => Err(super::deploy::verdict(session, &spec, error)),
+    }
+}
+
+/// The release to go back to: the named one, or the newest that is older than the live one.
+fn choose<'r>(
+    name: &ProjectName,
+    spec: &ProjectSpec,
+    releases: &'r [ReleaseRow],
+    live: &ReleaseId,
+    asked: Option<&ReleaseId>,
+) -> Result<&'r ReleaseRow> {
+    let list = format!("hostkit releases {name}");
+    let can = |r: &&ReleaseRow| {
+        matches!(r.state, ReleaseState::Live | ReleaseState::Retired) && spec.kept.contains(&r.id)
+    };
+    let Some(asked) = asked else {
+        return releases.iter().filter(can).find(|r| r.id < *live).ok_or_else(|| {
+            Fault::new(
+                Code::ReleaseNotFound,
+                format!("`{name}` has no release before `{live}` to go back to"),
+            )
+            .next(list)
+            .into()
+        });
+    };
+    match releases.iter().find(|r| r.id == *asked) {
+        Some(row) if can(&row) => Ok(row),
+        Some(row) => Err(Fault::new(
+            Code::ReleaseNotFound,
+            format!("the release `{asked}` of `{name}` is {} and cannot be gone back to", row.state.text()),
+        )
+        .next(list)
+        .into()),
+        None => Err(Fault::new(Code::ReleaseNotFound, format!("`{name}` has no release `{asked}`"))
+            .next(list)
+            .into()),
+    }
+}
+
+/// Deletes a project: its home and logs go to the trash, everything else goes.
+pub fn delete(session: &mut Session<'_>, name: &ProjectName) -> Result<(Outcome, TrashRow)> {
+    let _held = session.enter(name.as_str(), "delete")?;
+    let spec = session.project(name)?.spec;
+    let resources = session.store.owned(name.as_str())?;
+    let plan = Plan::between(resources.clone(), Vec::new(), Foreign::Refuse, &session.host)?;
+    let now = session.host.clock.now();
+    let row =
+        TrashRow { spec, resources, deleted_at: now.to_string(), expires_at: (now + TRASH).to_string() };
+    let outcome = session.carry_out(name.as_str(), "delete", &plan, |registry| registry.trash(&row))?;
+    Ok((outcome, row))
+}
+
+/// The deleted project of this name that was deleted last.
+fn trashed(session: &Session<'_>, name: &ProjectName) -> Result<TrashRow> {
+    session.store.trash()?.into_iter().find(|row| row.spec.name == *name).ok_or_else(|| {
+        Fault::new(Code::ProjectNotFound, format!("there is no deleted project `{name}`"))
+            .next("hostkit project list --deleted")
+            .into()
+    })
+}
+
+/// Brings a deleted project back as it was.
+pub fn restore(session: &mut Session<'_>, name: &ProjectName) -> Result<(Outcome, ProjectSpec)> {
+    let _held = session.enter_host(name.as_str(), "restore")?;
+    if session.store.project(name)?.is_some() {
+        bail!(
+            Fault::new(Code::NameTaken, format!("a project `{name}` exists; nothing was changed"))
+                .next(format!("hostkit project delete {name}"))
+        );
+    }
+    let TrashRow { mut spec, resources, .. } = trashed(session, name)?;
+    if session.host.accounts.find(name.as_str())?.is_some() {
+        bail!(Fault::new(
+            Code::NameTaken,
+            format!("an account `{name}` exists and is not HostKit's; nothing was changed")
+        ));
+    }
+    let used = session.store.ports()?.contains(&spec.port.number())
+        || session.host.net.listener(spec.port.number())?.is_some();
+    if used {
+        spec.port = free_port(session)?;
+    }
+    let plan = Plan::between(resources, session.wanted(&spec)?, Foreign::Refuse, &session.host)?;
+    let (now, caller) = (session.host.clock.now(), session.caller.clone());
+    let outcome = session.carry_out(name.as_str(), "restore", &plan, |registry| {
+        registry.untrash(spec.uid)?;
+        registry.put_project(&spec, now, &caller)?;
+        registry.own(name.as_str(), plan.wanted())
+    })?;
+    Ok((outcome, spec))
+}
+
+/// Deletes a deleted project for good.
+pub fn purge(session: &mut Session<'_>, name: &ProjectName) -> Result<(Outcome, TrashRow)> {
+    let _held = session.enter(name.as_str(), "purge")?;
+    let row = trashed(session, name)?;
+    let outcome = doom(session, &row)?;
+    if session.mode == Mode::Run {
+        empty(session, &row.spec)?;
+    }
+    Ok((outcome, row))
+}
+
+/// Where what is lost for good waits to be deleted.
+fn doomed(place: &HostPath) -> HostPath {
+    place.parent().join(&format!(".doomed-{}", place.file_name()))
+}
+
+/// The commit point of a purge: the trees are renamed and the registry forgets them. From here on
+/// they are only garbage.
+fn doom(session: &mut Session<'_>, row: &TrashRow) -> Result<Outcome> {
+    let (name, uid) = (&row.spec.name, row.spec.uid);
+    let owned: Vec<Any> = [name.home_trash(uid), name.log_trash(uid)]
+        .into_iter()
+        .map(|path| {
+            let trash = Some(doomed(&path));
+            Directory { path, uid: 0, gid: uid, mode: 0o750, visitor: None, trash, whole: true }.into()
+        })
+        .collect();
+    let plan = Plan::between(owned, Vec::new(), Foreign::Refuse, &session.host)?;
+    session.carry_out(name.as_str(), "purge", &plan, |registry| {
+        registry.untrash(uid)?;
+        registry.forget_releases(uid)
+    })
+}
+
+fn empty(session: &mut Session<'_>, spec: &ProjectSpec) -> Result<()> {
+    for place in [spec.name.home_trash(spec.uid), spec.name.log_trash(spec.uid)] {
+        session.host.root.shred(&doomed(&place))?;
+    }
+    let mark = format!("{}.{}.", spec.name, spec.uid);
+    for entry in session.host.root.list(&host::home_trash())? {
+        if entry.starts_with(&mark) {
+            session.host.root.shred(&host::home_trash().join(&entry))?;
+        }
+    }
+    Ok(())
+}
+
+/// Empties the trash of what nobody can have back: pruned and failed releases, and projects whose
+/// time is over. Whatever belongs to an operation that runs is left for the next time.
+pub fn collect(session: &mut Session<'_>) -> Result<usize> {
+    let _held = session.enter("", "gc")?;
+    if session.mode == Mode::DryRun {
+        return Ok(0);
+    }
+    let now = session.host.clock.now();
+    let mut gone = 0;
+    for row in session.store.trash()? {
+        let expired = row.expires_at.parse::<Timestamp>().is_ok_and(|at| at <= now);
+        if expired && let Ok(_held) = session.enter(row.spec.name.as_str(), "gc") {
+            doom(session, &row)?;
+            gone += 1;
+        }
+    }
+    let keep: Vec<String> =
+        session.store.trash()?.iter().map(|r| format!("{}.{}", r.spec.name, r.spec.uid)).collect();
+    for trash in [host::home_trash(), host::log_trash()] {
+        for entry in session.host.root.list(&trash)? {
+            let owner = entry.trim_start_matches(".doomed-").split('.').next().unwrap_or_default().to_owned();
+            if keep.contains(&entry) {
+                continue;
+            }
+            // An operation that runs may still want it back.
+            if let Ok(_held) = session.enter(&owner, "gc") {
+                session.host.root.shred(&trash.join(&entry))?;
+                gone += 1;
+            }
+        }
+    }
+    Ok(gone)
+}

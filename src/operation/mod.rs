@@ -1,0 +1,92 @@
+//! Running a plan: the only code that takes a plan to the host, forwards or back.
+
+pub mod deploy;
+pub mod init;
+mod launch;
+pub mod lifecycle;
+pub mod provision;
+pub mod recovery;
+pub mod session;
+pub mod survey;
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use crate::{
+    domain::fault::{Code, Fault},
+    event::{Event, Ui},
+    plan::{Action, Plan, Step},
+    store::{Registry, Store, Work},
+    system::{Host, process},
+};
+
+/// Carries out `plan`. Afterwards the host and the registry are both as planned, or both as before.
+///
+/// The caller holds the owner's lock and has planned under it, so the before-images are true.
+pub fn execute(
+    work: &Work,
+    plan: &Plan,
+    host: &mut Host,
+    store: &mut Store,
+    ui: &mut dyn Ui,
+    registry: impl FnOnce(&Registry<'_>) -> Result<()>,
+) -> Result<i64> {
+    let op = store.begin(work, plan)?;
+    let ran = plan.changes().try_for_each(|step| {
+        process::keep_going()?;
+        act(step, host, ui)
+    });
+    let now = host.clock.now();
+    match ran.and_then(|()| store.close(op, "done", "done", now, registry)) {
+        Ok(()) => Ok(op),
+        Err(error) => {
+            ui.emit(Event::Undoing);
+            roll_back(op, &format!("{error:#}"), host, store)
+                .map_err(|undoing| unfinished(op, &undoing, &error))?;
+            Err(error)
+        }
+    }
+}
+
+fn act(step: &Step, host: &mut Host, ui: &mut dyn Ui) -> Result<()> {
+    let (kind, name) = (step.resource.kind(), step.resource.name());
+    let began = Instant::now();
+    ui.emit(Event::Began { what: kind, detail: &name });
+    match step.action {
+        Action::Keep => {}
+        Action::Create | Action::Change => {
+            step.resource.apply(host).with_context(|| format!("making {kind} `{name}`"))?;
+        }
+        Action::Remove => {
+            step.resource
+                .restore(&step.resource.nothing(), host)
+                .with_context(|| format!("removing {kind} `{name}`"))?;
+        }
+    }
+    let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    ui.emit(Event::Stepped { action: step.action, kind, name: &name, ms });
+    Ok(())
+}
+
+/// Undoes an operation from its before-images.
+///
+/// The rule of order again: what was nothing is taken away last to first, then what was otherwise is
+/// put back first to last. Plain reverse would restart a process before its files are back.
+pub(crate) fn roll_back(op: i64, outcome: &str, host: &mut Host, store: &mut Store) -> Result<()> {
+    let (away, back): (Vec<Step>, Vec<Step>) =
+        store.steps(op)?.into_iter().partition(|s| s.found == s.resource.nothing());
+    for step in away.into_iter().rev().chain(back) {
+        step.resource
+            .restore(&step.found, host)
+            .with_context(|| format!("putting back {} `{}`", step.resource.kind(), step.resource.name()))?;
+    }
+    let now = host.clock.now();
+    store.close(op, "undone", outcome, now, |_| Ok(()))
+}
+
+fn unfinished(op: i64, undoing: &anyhow::Error, error: &anyhow::Error) -> anyhow::Error {
+    Fault::new(Code::Unfinished, format!("{error:#}; and putting things back did not finish: {undoing:#}"))
+        .next(format!("hostkit repair    # goes on with operation {op}"))
+        .into()
+}

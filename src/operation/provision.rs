@@ -1,0 +1,173 @@
+//! Making a project, or bringing an existing one to what is asked for now.
+
+use anyhow::{Result, bail};
+
+use super::session::{Outcome, Session};
+use crate::{
+    domain::{
+        command::StartCommand,
+        fault::{Code, Fault},
+        hostname::Hostname,
+        name::ProjectName,
+        port::Port,
+        runtime::Runtime,
+    },
+    plan::{Foreign, Plan},
+    project::ProjectSpec,
+};
+
+/// The first account number that is given to a project.
+const FIRST_UID: u32 = 2000;
+/// Numbers below this belong to the distribution.
+const FIRST_LOGIN: u32 = 1000;
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// The project's name.
+    pub name: ProjectName,
+    /// Its runtime, when it is not to be detected.
+    pub runtime: Option<Runtime>,
+    /// Its start command, when it is not to be found in the source.
+    pub start: Option<StartCommand>,
+    /// Its port, when it is not to be chosen.
+    pub port: Option<Port>,
+    /// Whether an account or a file that exists may be taken over.
+    pub foreign: Foreign,
+}
+
+/// Provisions a project; says what it is now.
+pub fn provision(session: &mut Session<'_>, wish: &Wish) -> Result<(Outcome, ProjectSpec)> {
+    let _held = session.enter_host(wish.name.as_str(), "provision")?;
+    let spec = match session.store.project(&wish.name)? {
+        Some(row) => renewed(session, row.spec, wish)?,
+        None => fresh(session, wish)?,
+    };
+    let owned = session.store.owned(spec.name.as_str())?;
+    let exists = !owned.is_empty();
+    let plan = Plan::between(owned, session.wanted(&spec)?, wish.foreign, &session.host)?;
+    let same = session.store.project(&spec.name)?.is_some_and(|row| row.spec == spec);
+    if plan.is_noop() && exists && same {
+        return Ok((Outcome::Unchanged, spec));
+    }
+    let (now, caller) = (session.host.clock.now(), session.caller.clone());
+    let outcome = session.carry_out(spec.name.as_str(), "provision", &plan, |registry| {
+        registry.put_project(&spec, now, &caller)?;
+        registry.own(spec.name.as_str(), plan.wanted())
+    })?;
+    Ok((outcome, spec))
+}
+
+/// An existing project with what is asked for now.
+fn renewed(session: &Session<'_>, old: ProjectSpec, wish: &Wish) -> Result<ProjectSpec> {
+    let mut spec = old;
+    if wish.runtime.is_some() {
+        spec.asked = wish.runtime;
+    }
+    if wish.start.is_some() {
+        spec.start.clone_from(&wish.start);
+    }
+    if let Some(port) = wish.port
+        && port != spec.port
+    {
+        refuse_used(session, port)?;
+        spec.port = port;
+    }
+    Ok(spec)
+}
+
+fn fresh(session: &Session<'_>, wish: &Wish) -> Result<ProjectSpec> {
+    let base = base_domain(session)?;
+    let web = session.host.accounts.find("www-data")?.ok_or_else(|| {
+        Fault::new(Code::ProgramMissing, "the web server's account `www-data` does not exist")
+            .next("apt-get install nginx")
+    })?;
+    Ok(ProjectSpec {
+        name: wish.name.clone(),
+        uid: uid(session, wish)?,
+        port: port(session, wish)?,
+        domain: base.under(wish.name.as_str())?,
+        web: (web.uid, web.gid),
+        ipv6: session.host.net.ipv6(),
+        asked: wish.runtime,
+        start: wish.start.clone(),
+        running: true,
+        live: None,
+        kept: Vec::new(),
+        shared: std::collections::BTreeSet::new(),
+    })
+}
+
+/// The domain that projects' names stand under.
+fn base_domain(session: &Session<'_>) -> Result<Hostname> {
+    match session.store.setting("base_domain")? {
+        Some(domain) => Ok(domain.parse()?),
+        None => bail!(
+            Fault::new(
+                Code::NotInitialised,
+                "this host has not been set up for HostKit; nothing was changed"
+            )
+            .next("hostkit init --base-domain example.com")
+        ),
+    }
+}
+
+/// A number that was never given out, or that of the account which is taken over.
+fn uid(session: &Session<'_>, wish: &Wish) -> Result<u32> {
+    let name = wish.name.as_str();
+    if let Some(account) = session.host.accounts.find(name)? {
+        let taken = |why: &str, next: &str| {
+            Fault::new(Code::NameTaken, format!("{why}; nothing was changed")).next(next.to_owned())
+        };
+        if account.uid < FIRST_LOGIN || account.gid != account.uid {
+            bail!(taken(&format!("`{name}` is an account of the system's"), "choose another name"));
+        }
+        if wish.foreign == Foreign::Refuse {
+            bail!(taken(
+                &format!("an account `{name}` exists and is not HostKit's"),
+                &format!("choose another name, or take it over: hostkit provision {name} --adopt")
+            ));
+        }
+        return Ok(account.uid);
+    }
+    let mut uid = session.store.highest_uid()?.map_or(FIRST_UID, |highest| FIRST_UID.max(highest + 1));
+    while session.host.accounts.is_used(uid)? {
+        uid += 1;
+    }
+    Ok(uid)
+}
+
+fn port(session: &Session<'_>, wish: &Wish) -> Result<Port> {
+    if let Some(port) = wish.port {
+        refuse_used(session, port)?;
+        return Ok(port);
+    }
+    free_port(session)
+}
+
+/// The first port that no project has and nothing listens on.
+pub(super) fn free_port(session: &Session<'_>) -> Result<Port> {
+    let given = session.store.ports()?;
+    let listening = session.host.net.listening()?;
+    Port::all().find(|p| !given.contains(&p.number()) && !listening.contains(&p.number())).ok_or_else(|| {
+        Fault::new(Code::PortTaken, "every port for projects is taken; nothing was changed")
+            .next("hostkit project list")
+            .into()
+    })
+}
+
+fn refuse_used(session: &Session<'_>, port: Port) -> Result<()> {
+    let holder = if session.store.ports()?.contains(&port.number()) {
+        Some("another project".to_owned())
+    } else {
+        session.host.net.listener(port.number())?.map(|uid| format!("a process of the account {uid}"))
+    };
+    match holder {
+        None => Ok(()),
+        Some(holder) => {
+            Err(Fault::new(Code::PortTaken, format!("port {port} is taken by {holder}; nothing was changed"))
+                .next("leave `--port` out and HostKit chooses a free one")
+                .into())
+        }
+    }
+}

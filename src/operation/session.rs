@@ -1,0 +1,205 @@
+//! One command's use of the host: who calls, what is locked, what is said.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Result, bail};
+use jiff::SignedDuration;
+
+use super::{
+    execute,
+    recovery::{lock_name, recover},
+};
+use crate::{
+    domain::{
+        fault::{Code, Fault},
+        layout,
+        name::ProjectName,
+    },
+    event::{Event, Ui},
+    plan::{Action, Plan},
+    project::{ProjectSpec, template::Templates},
+    store::{ProjectRow, Registry, Store, Work},
+    system::{Host, lock::Lock},
+};
+
+/// How long a command waits for the short work of others on the whole host.
+const HOST_PATIENCE: SignedDuration = SignedDuration::from_secs(60);
+const PACE: Duration = Duration::from_millis(20);
+/// What must stay free for the host itself, whatever is deployed.
+const RESERVE_BYTES: u64 = 200 << 20;
+const RESERVE_INODES: u64 = 2000;
+
+/// Whether a plan is carried out or only shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// It is carried out.
+    Run,
+    /// It is shown; nothing is locked, recovered or changed.
+    DryRun,
+}
+
+/// What came of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was so already.
+    Unchanged,
+    /// It would change something.
+    WouldChange,
+    /// It changed something.
+    Changed,
+}
+
+/// Everything an operation may use.
+pub struct Session<'a> {
+    /// The host.
+    pub host: Host,
+    /// The registry and journal.
+    pub store: Store,
+    /// Who listens.
+    pub ui: &'a mut dyn Ui,
+    /// The texts.
+    pub templates: Templates,
+    /// Who calls, for the records.
+    pub caller: String,
+    /// Whether changes are made.
+    pub mode: Mode,
+    /// The plan that a dry run was for.
+    pub planned: Option<Plan>,
+}
+
+impl std::fmt::Debug for Session<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("caller", &self.caller)
+            .field("mode", &self.mode)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The locks of one operation.
+#[derive(Debug)]
+#[must_use = "dropping it is unlocking"]
+pub struct Held(Vec<Lock>);
+
+impl Session<'_> {
+    fn locks(&self) -> PathBuf {
+        self.host.root.real(&layout::host::locks())
+    }
+
+    /// Locks a project, or fails at once naming who holds it, and undoes what was left half-done.
+    pub fn enter(&mut self, owner: &str, verb: &str) -> Result<Held> {
+        if self.mode == Mode::DryRun {
+            self.warn_of_open_operations()?;
+            return Ok(Held(Vec::new()));
+        }
+        let what = format!("{verb} {owner}");
+        let lock = Lock::take(&self.locks(), lock_name(owner), what.trim_end(), self.host.clock.now())?;
+        recover(owner, &self.locks(), &mut self.host, &mut self.store, self.ui)?;
+        Ok(Held(vec![lock]))
+    }
+
+    /// The same, and waits for the host's own lock: for what gives out numbers or changes all.
+    pub fn enter_host(&mut self, owner: &str, verb: &str) -> Result<Held> {
+        let Held(mut locks) = self.enter(owner, verb)?;
+        if self.mode == Mode::Run && !owner.is_empty() {
+            let deadline = self.host.clock.now() + HOST_PATIENCE;
+            let what = format!("{verb} {owner}");
+            loop {
+                let now = self.host.clock.now();
+                match Lock::attempt(&self.locks(), lock_name(""), &what, now)? {
+                    Ok(lock) => break locks.push(lock),
+                    Err(_) if now < deadline => self.host.clock.sleep(PACE),
+                    Err(_) => locks.push(Lock::take(&self.locks(), lock_name(""), &what, now)?),
+                }
+            }
+        }
+        Ok(Held(locks))
+    }
+
+    fn warn_of_open_operations(&mut self) -> Result<()> {
+        for open in self.store.open_operations()? {
+            let message = format!(
+                "operation {} (`{} {}`) is running, or unfinished and would be undone first",
+                open.id, open.verb, open.owner
+            );
+            self.ui.emit(Event::Warned { message: &message });
+        }
+        Ok(())
+    }
+
+    /// Shows a plan, and carries it out unless it is only to be shown.
+    pub fn carry_out(
+        &mut self,
+        owner: &str,
+        verb: &'static str,
+        plan: &Plan,
+        registry: impl FnOnce(&Registry<'_>) -> Result<()>,
+    ) -> Result<Outcome> {
+        self.ui.emit(Event::Planned { plan });
+        if self.mode == Mode::DryRun {
+            self.planned = Some(plan.clone());
+            return Ok(if plan.is_noop() { Outcome::Unchanged } else { Outcome::WouldChange });
+        }
+        if plan.changes().any(|s| s.action != Action::Remove) {
+            self.require_space(0)?;
+        }
+        let work =
+            Work { verb, owner: owner.to_owned(), caller: self.caller.clone(), now: self.host.clock.now() };
+        execute(&work, plan, &mut self.host, &mut self.store, self.ui, registry)?;
+        Ok(Outcome::Changed)
+    }
+
+    /// A project that exists, or `PROJECT_NOT_FOUND` with a name that may have been meant.
+    pub fn project(&self, name: &ProjectName) -> Result<ProjectRow> {
+        if let Some(row) = self.store.project(name)? {
+            return Ok(row);
+        }
+        let names: Vec<String> =
+            self.store.projects()?.into_iter().map(|p| p.spec.name.to_string()).collect();
+        let mut fault = Fault::new(Code::ProjectNotFound, format!("there is no project `{name}`"));
+        let close = names.iter().min_by_key(|n| strsim::damerau_levenshtein(n, name.as_str()));
+        match close {
+            Some(near) if strsim::damerau_levenshtein(near, name.as_str()) <= 2 => {
+                fault = fault.next(format!("did you mean `{near}`?"));
+            }
+            _ => fault = fault.next(format!("hostkit provision {name}")),
+        }
+        Err(fault.next("hostkit project list").into())
+    }
+
+    /// The resources of a project's specification.
+    pub fn wanted(&self, spec: &ProjectSpec) -> Result<Vec<crate::resource::Any>> {
+        crate::project::project_resources(spec, &self.templates)
+    }
+
+    /// Refuses work for which the disk is too full, before it begins.
+    pub fn require_space(&self, bytes: u64) -> Result<()> {
+        for place in [layout::host::homes(), layout::host::state()] {
+            let space = self.host.root.space(&place)?;
+            // Small disks keep a share, large ones a fixed amount.
+            let reserve = RESERVE_BYTES.min(space.total / 50);
+            let due = reserve.saturating_add(bytes);
+            if space.bytes < due {
+                let (free, need) = (space.bytes >> 20, due >> 20);
+                bail!(
+                    Fault::new(
+                        Code::DiskFull,
+                        format!(
+                            "`{place}` has {free} MiB left and {need} MiB are needed; nothing was changed"
+                        )
+                    )
+                    .next("hostkit gc    # empties the trash")
+                    .next("df -h")
+                );
+            }
+            if space.inodes.is_some_and(|free| free < RESERVE_INODES) {
+                bail!(
+                    Fault::new(Code::DiskFull, format!("`{place}` is out of inodes; nothing was changed"))
+                        .next("hostkit gc    # empties the trash")
+                        .next("df -i")
+                );
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,207 @@
+//! Looking at everything: what differs from the registry, and putting it right.
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::{
+    recovery::recover,
+    session::{Mode, Outcome, Session},
+};
+use crate::{
+    domain::{
+        fault::{Code, Fault},
+        layout::host,
+        name::ProjectName,
+    },
+    plan::{Action, Foreign, Plan},
+    resource::{Any, Service, probe},
+};
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// Something is not as it should be.
+    Problem,
+    /// It could not be looked at: neither good nor bad.
+    Unchecked,
+}
+
+/// Something that is not as the registry has it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The project, or nothing for the host.
+    pub project: String,
+    /// The resource, or the check.
+    pub what: String,
+    /// How it differs.
+    pub problem: String,
+    /// What to type.
+    pub fix: String,
+}
+
+/// Everything that was looked at.
+#[derive(Clone, Debug, Serialize)]
+pub struct Survey {
+    /// How many things were looked at.
+    pub checks: usize,
+    /// What was found.
+    pub findings: Vec<Finding>,
+}
+
+impl Survey {
+    fn find(
+        &mut self,
+        project: &str,
+        what: impl Into<String>,
+        problem: impl Into<String>,
+        fix: impl Into<String>,
+    ) {
+        let (what, problem, fix) = (what.into(), problem.into(), fix.into());
+        self.findings.push(Finding {
+            severity: Severity::Problem,
+            project: project.to_owned(),
+            what,
+            problem,
+            fix,
+        });
+    }
+}
+
+/// Compares the host with the registry: one project, or everything.
+pub fn doctor(session: &Session<'_>, only: Option<&ProjectName>) -> Result<Survey> {
+    let mut survey = Survey { checks: 0, findings: Vec::new() };
+    let names: Vec<String> = match only {
+        Some(name) => vec![session.project(name)?.spec.name.to_string()],
+        None => {
+            examine_host(session, &mut survey)?;
+            session.store.projects()?.into_iter().map(|p| p.spec.name.to_string()).collect()
+        }
+    };
+    for open in session.store.open_operations()? {
+        survey.checks += 1;
+        if only.is_none_or(|n| n.as_str() == open.owner) {
+            let what = format!("operation {} (`{} {}`)", open.id, open.verb, open.owner);
+            survey.find(&open.owner, what, "is running, or was interrupted", "hostkit repair");
+        }
+    }
+    for name in names {
+        examine(session, &name, &mut survey)?;
+    }
+    Ok(survey)
+}
+
+fn examine_host(session: &Session<'_>, survey: &mut Survey) -> Result<()> {
+    survey.checks += 2;
+    if !session.host.nginx.is_up() {
+        survey.find("", "nginx", "is not running", "systemctl start nginx");
+    }
+    for complaint in session.store.integrity()? {
+        survey.find("", "registry", complaint, format!("restore a copy of `{}`", host::registry()));
+    }
+    if session.store.setting("base_domain")?.is_none() {
+        survey.find("", "host", "has not been set up", "hostkit init");
+    }
+    examine(session, "", survey)
+}
+
+/// Compares what an owner owns with what is there.
+fn examine(session: &Session<'_>, owner: &str, survey: &mut Survey) -> Result<()> {
+    let owned = session.store.owned(owner)?;
+    let fix = if owner.is_empty() { "hostkit repair".to_owned() } else { format!("hostkit repair {owner}") };
+    survey.checks += owned.len();
+    match Plan::between(owned.clone(), owned.clone(), Foreign::Refuse, &session.host) {
+        Ok(plan) => {
+            for step in plan.changes() {
+                let problem = match step.action {
+                    Action::Create => "is missing".to_owned(),
+                    _ => step.reason.clone(),
+                };
+                survey.find(owner, step.resource.id(), problem, fix.clone());
+            }
+            // A process that runs as it should may still not answer.
+            if plan.is_noop() {
+                for service in owned.iter().filter_map(running) {
+                    survey.checks += 1;
+                    if let Err(reason) = probe(&service.health, &session.host) {
+                        let what = format!("health:{}", service.unit);
+                        survey.find(owner, what, format!("{reason:#}"), format!("hostkit logs {owner}"));
+                    }
+                }
+            }
+        }
+        Err(error) => survey.findings.push(Finding {
+            severity: Severity::Unchecked,
+            project: owner.to_owned(),
+            what: "resources".to_owned(),
+            problem: format!("{error:#}"),
+            fix,
+        }),
+    }
+    Ok(())
+}
+
+fn running(resource: &Any) -> Option<&Service> {
+    match resource {
+        Any::Service(service) if service.running => Some(service),
+        _ => None,
+    }
+}
+
+/// Undoes what was interrupted and makes everything as the registry has it; says how many things
+/// were put right.
+pub fn repair(session: &mut Session<'_>, only: Option<&ProjectName>) -> Result<(Outcome, usize)> {
+    let mut owners: Vec<String> = Vec::new();
+    if let Some(name) = only {
+        owners.push(name.to_string());
+    } else {
+        owners.push(String::new());
+        owners.extend(session.store.projects()?.into_iter().map(|p| p.spec.name.to_string()));
+    }
+    let mut mended = 0;
+    if session.mode == Mode::Run {
+        let _held = session.enter("", "repair")?;
+        let locks = session.host.root.real(&host::locks());
+        mended += recover("", &locks, &mut session.host, &mut session.store, session.ui)?;
+    }
+    let mut failed: Vec<String> = Vec::new();
+    for owner in owners {
+        // One broken project must not keep the others from being mended.
+        match mend(session, &owner) {
+            Ok(n) => mended += n,
+            Err(error) if only.is_some() => return Err(error),
+            Err(error) => {
+                failed.push(format!("{}: {error:#}", if owner.is_empty() { "host" } else { &owner }))
+            }
+        }
+    }
+    if failed.is_empty() {
+        let changed = match session.mode {
+            Mode::Run => Outcome::Changed,
+            Mode::DryRun => Outcome::WouldChange,
+        };
+        return Ok((if mended == 0 { Outcome::Unchanged } else { changed }, mended));
+    }
+    Err(Fault::new(Code::Unfinished, format!("not everything could be put right:\n{}", failed.join("\n")))
+        .next("hostkit doctor")
+        .into())
+}
+
+fn mend(session: &mut Session<'_>, owner: &str) -> Result<usize> {
+    let before = session.store.open_operations()?.len();
+    let _held = session.enter(owner, "repair")?;
+    if !owner.is_empty() {
+        // It may have been deleted, or its name never finished, while others were mended.
+        session.project(&owner.parse()?)?;
+    }
+    let undone = before.saturating_sub(session.store.open_operations()?.len());
+    let owned = session.store.owned(owner)?;
+    let plan = Plan::between(owned.clone(), owned, Foreign::Refuse, &session.host)?;
+    let due = plan.changes().count();
+    if due > 0 {
+        session.carry_out(owner, "repair", &plan, |registry| registry.own(owner, plan.wanted()))?;
+    }
+    Ok(due + undone)
+}

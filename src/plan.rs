@@ -1,0 +1,179 @@
+//! From what is owned and what is wanted to what will be done. Looks at the host, never touches it.
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    domain::{
+        fault::{Code, Fault},
+        layout::HostPath,
+    },
+    resource::{Any, State},
+    system::Host,
+};
+
+/// What a step does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// Nothing: it is as wanted.
+    Keep,
+    /// Makes what is missing.
+    Create,
+    /// Changes what is otherwise.
+    Change,
+    /// Takes away what is no longer wanted.
+    Remove,
+}
+
+/// One thing to do, with what is there before it is done.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Step {
+    /// What to do.
+    pub action: Action,
+    /// With what.
+    pub resource: Any,
+    /// What is there now: the before-image.
+    pub found: serde_json::Value,
+    /// How it differs, for a change.
+    pub reason: String,
+    /// Somebody else changed it since HostKit last did.
+    pub drifted: bool,
+}
+
+/// What it takes to go from owning one list of resources to having another.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Plan {
+    /// In the order they are done.
+    pub steps: Vec<Step>,
+    /// Where putting up begins.
+    #[serde(skip)]
+    put_from: usize,
+}
+
+/// Whether what exists and is nobody's may be taken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Foreign {
+    /// It is refused.
+    Refuse,
+    /// It becomes HostKit's, and goes when the project goes.
+    Adopt,
+}
+
+impl Plan {
+    /// The difference between `owned` and `wanted`, seen from the host as it is.
+    ///
+    /// One rule of order, here and in [`crate::operation`]: take away backwards, then put up
+    /// forwards. So a unit stops before its account goes, and starts after its files come.
+    pub fn between(owned: Vec<Any>, wanted: Vec<Any>, foreign: Foreign, host: &Host) -> Result<Self> {
+        let mut owned: Vec<(String, Any)> = owned.into_iter().map(|r| (r.id(), r)).collect();
+        let put = put_up(&mut owned, wanted, foreign, host)?;
+        let mut steps = take_away(owned, host)?;
+        let put_from = steps.len();
+        steps.extend(put);
+        Ok(Self { steps, put_from })
+    }
+
+    /// What will be owned once the plan is carried out.
+    pub fn wanted(&self) -> impl Iterator<Item = &Any> {
+        self.steps[self.put_from..].iter().map(|s| &s.resource)
+    }
+
+    /// The steps that do something.
+    pub fn changes(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().filter(|s| s.action != Action::Keep)
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_noop(&self) -> bool {
+        self.changes().next().is_none()
+    }
+
+    /// Has a resource made anew although it is as wanted: a restart.
+    pub fn renew(&mut self, kind: &str, reason: &str) {
+        for step in &mut self.steps {
+            if step.resource.kind() == kind && step.action == Action::Keep {
+                step.action = Action::Change;
+                reason.clone_into(&mut step.reason);
+            }
+        }
+    }
+}
+
+/// The steps that make or keep what is wanted, in its order. Takes what it meets out of `owned`.
+fn put_up(
+    owned: &mut Vec<(String, Any)>,
+    wanted: Vec<Any>,
+    foreign: Foreign,
+    host: &Host,
+) -> Result<Vec<Step>> {
+    let mut steps: Vec<Step> = Vec::new();
+    let mut moved: Vec<(HostPath, HostPath)> = Vec::new();
+    let mut changed: Vec<HostPath> = Vec::new();
+    for resource in wanted {
+        // A tree that will come back from the trash is looked at where it still is.
+        let view = host.root.seen_at(moved.clone());
+        let (state, found) = resource.observe(host)?;
+        drop(view);
+        let ours = owned.iter().position(|(id, _)| *id == resource.id()).map(|i| owned.remove(i).1);
+        let nothing = found == resource.nothing();
+        if ours.is_none() && !nothing && foreign == Foreign::Refuse {
+            let id = resource.id();
+            return Err(Fault::new(
+                Code::Foreign,
+                format!("`{id}` exists and is not HostKit's; nothing was changed"),
+            )
+            .next("choose another name, move it away, or take it over with `--adopt`")
+            .into());
+        }
+        let drifted = match &ours {
+            Some(last) => last.compare(&found)? != State::Satisfied,
+            None => false,
+        };
+        let after = resource.follows().iter().find(|p| changed.contains(p));
+        let (action, reason) = match (state, after) {
+            (State::Satisfied, Some(place)) => (Action::Change, format!("`{place}` changes")),
+            (State::Satisfied, None) => (Action::Keep, String::new()),
+            (State::Missing, _) => (Action::Create, String::new()),
+            (State::Differs(how), _) => (Action::Change, how),
+        };
+        if action != Action::Keep {
+            changed.extend(resource.place().cloned());
+        }
+        if action == Action::Create
+            && !nothing
+            && let (Some(place), Some(trash)) = (resource.place(), resource.carries_to())
+        {
+            moved.push((place.clone(), trash.clone()));
+        }
+        steps.push(Step { action, resource, found, reason, drifted });
+    }
+    Ok(steps)
+}
+
+/// The steps that take away what is no longer wanted, last first.
+fn take_away(owned: Vec<(String, Any)>, host: &Host) -> Result<Vec<Step>> {
+    let whole: Vec<HostPath> = owned
+        .iter()
+        .filter(|(_, r)| r.carries_to().is_some())
+        .filter_map(|(_, r)| r.place().cloned())
+        .collect();
+    let mut steps = Vec::new();
+    for (_, resource) in owned.into_iter().rev() {
+        let (state, found) = resource.observe(host)?;
+        // What lies in a tree that goes as a whole goes with it.
+        let carried = resource
+            .place()
+            .is_some_and(|place| whole.iter().any(|tree| place.is_within(tree) && place != tree));
+        let gone = found == resource.nothing() || carried;
+        let action = if gone { Action::Keep } else { Action::Remove };
+        steps.push(Step {
+            action,
+            resource,
+            found,
+            reason: String::new(),
+            drifted: state != State::Satisfied,
+        });
+    }
+    Ok(steps)
+}

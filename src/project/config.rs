@@ -1,0 +1,158 @@
+//! `hostkit.toml`: what a project says about itself.
+
+mod table;
+
+use super::place::Source;
+use crate::domain::command::StartCommand;
+use crate::domain::env::EnvKey;
+use crate::domain::fault::{Code, Fault};
+use crate::domain::runtime::Runtime;
+use crate::domain::shared_dir::SharedDir;
+use table::{Shape, Table, Value, closest};
+
+/// What `hostkit.toml` says; everything in it is optional.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AppConfig {
+    /// What kind of application it is.
+    pub runtime: Option<Runtime>,
+    /// What to start.
+    pub start: Option<StartCommand>,
+    /// Whether a static site answers every unknown path with its `index.html`.
+    pub spa: bool,
+    /// Directories that outlive releases; none lies in another.
+    pub shared: Vec<SharedDir>,
+    /// How to tell that it runs.
+    pub health: HealthConfig,
+    /// Variables it cannot start without.
+    pub env_required: Vec<EnvKey>,
+}
+
+/// How to tell that an application runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HealthConfig {
+    /// The path that is asked for.
+    pub path: Option<String>,
+    /// How long it may take until the application is healthy, in seconds.
+    pub timeout: Option<u32>,
+}
+
+impl AppConfig {
+    /// Where it stands, at the root of the source.
+    pub const FILE: &'static str = "hostkit.toml";
+    /// The largest file that is read, in bytes.
+    pub const LIMIT: usize = 64 * 1024;
+
+    /// Understands the content of the file; whatever is not understood is an error at its place.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Fault> {
+        let source = Source::new(Self::FILE, bytes, Self::LIMIT)?;
+        let document = toml::de::DeTable::parse(source.text).map_err(|error| {
+            let message = error.message().replace('\n', "; ");
+            source.fault(error.span().unwrap_or(0..0), &message)
+        })?;
+        let top = Table::new(source, "", document.get_ref());
+        top.allow(&["runtime", "start", "spa", "shared", "health", "env"])?;
+        let config = Self {
+            runtime: top.get("runtime").map(|value| runtime(&value)).transpose()?,
+            start: top.get("start").map(|value| start(&value)).transpose()?,
+            spa: top.get("spa").map(|value| value.boolean()).transpose()?.unwrap_or_default(),
+            shared: top.get("shared").map(|value| shared(&value)).transpose()?.unwrap_or_default(),
+            health: top.get("health").map(|value| health(&value)).transpose()?.unwrap_or_default(),
+            env_required: top.get("env").map(|value| required(&value)).transpose()?.unwrap_or_default(),
+        };
+        if config.runtime == Some(Runtime::Static)
+            && let Some(start) = top.get("start")
+        {
+            return Err(start.fault("a static site runs nothing, so it has no `start`"));
+        }
+        Ok(config)
+    }
+}
+
+fn runtime(value: &Value<'_>) -> Result<Runtime, Fault> {
+    let word = value.string()?;
+    word.parse().map_err(|fault: Fault| {
+        let known: Vec<_> = Runtime::ALL.iter().map(|runtime| runtime.as_str()).collect();
+        let guess = closest(word, &known).map(|best| format!("; did you mean `{best}`?")).unwrap_or_default();
+        value.fault(&format!("{fault}{guess}"))
+    })
+}
+
+fn start(value: &Value<'_>) -> Result<StartCommand, Fault> {
+    let parsed = match value.shape() {
+        Shape::String => StartCommand::parse(value.string()?),
+        Shape::List => {
+            let list = value.list()?;
+            let words = list.iter().map(|word| word.string().map(str::to_owned));
+            StartCommand::from_argv(&words.collect::<Result<Vec<_>, _>>()?)
+        }
+        Shape::Other => return Err(value.mismatch("a string or a list of strings")),
+    };
+    parsed.map_err(|fault| value.relabel(fault))
+}
+
+fn shared(value: &Value<'_>) -> Result<Vec<SharedDir>, Fault> {
+    let mut found: Vec<SharedDir> = Vec::new();
+    for item in value.list()? {
+        let dir: SharedDir = item.string()?.parse().map_err(|fault| item.relabel(fault))?;
+        if let Some(other) = found.iter().find(|other| other.overlaps(&dir)) {
+            return Err(item.fault(&format!("`{dir}` and `{other}` lie in each other")));
+        }
+        found.push(dir);
+    }
+    Ok(found)
+}
+
+/// Either `health = "/path"` or a table.
+fn health(value: &Value<'_>) -> Result<HealthConfig, Fault> {
+    let table = match value.shape() {
+        Shape::String => return Ok(HealthConfig { path: Some(health_path(value)?), timeout: None }),
+        _ => value.table("a path or a table")?,
+    };
+    table.allow(&["path", "timeout"])?;
+    let timeout = |value: Value<'_>| match value.integer()? {
+        seconds @ 1..=600 => Ok(u32::try_from(seconds).expect("600 fits into 32 bits")),
+        _ => Err(value.fault("`timeout` is a number of seconds from 1 to 600")),
+    };
+    Ok(HealthConfig {
+        path: table.get("path").map(|value| health_path(&value)).transpose()?,
+        timeout: table.get("timeout").map(timeout).transpose()?,
+    })
+}
+
+fn health_path(value: &Value<'_>) -> Result<String, Fault> {
+    let path = value.string()?;
+    check_health_path(path).map_err(|fault| value.relabel(fault))?;
+    Ok(path.to_owned())
+}
+
+/// Refuses what cannot stand in a request line: the path is sent as it is.
+pub fn check_health_path(path: &str) -> Result<(), Fault> {
+    let refuse = |why| Err(Fault::new(Code::InvalidValue, why));
+    if !path.starts_with('/') {
+        return refuse("the health path must begin with `/`");
+    }
+    if path.len() > 1024 {
+        return refuse("the health path is longer than 1024 characters");
+    }
+    if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return refuse("the health path may hold visible ASCII characters only; write others as %XX");
+    }
+    Ok(())
+}
+
+fn required(value: &Value<'_>) -> Result<Vec<EnvKey>, Fault> {
+    let table = value.table("a table")?;
+    table.allow(&["required"])?;
+    let mut found: Vec<EnvKey> = Vec::new();
+    for item in table.get("required").map(|value| value.list()).transpose()?.unwrap_or_default() {
+        let key: EnvKey = item.string()?.parse().map_err(|fault| item.relabel(fault))?;
+        if found.contains(&key) {
+            return Err(item.fault(&format!("`{key}` is listed twice")));
+        }
+        found.push(key);
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,271 @@
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+
+use super::*;
+
+/// A source tree in memory. A path that ends in `/` is an empty directory.
+struct Tree(BTreeMap<String, Vec<u8>>);
+
+impl Files for Tree {
+    fn read(&self, path: &str, limit: usize) -> anyhow::Result<Option<Vec<u8>>> {
+        Ok(self.0.get(path).map(|bytes| bytes[..bytes.len().min(limit)].to_vec()))
+    }
+    fn is_file(&self, path: &str) -> bool {
+        !path.ends_with('/') && self.0.contains_key(path)
+    }
+    fn is_dir(&self, path: &str) -> bool {
+        self.0.keys().any(|known| known.starts_with(&format!("{path}/")))
+    }
+    fn is_executable(&self, path: &str) -> bool {
+        self.is_file(path)
+    }
+}
+
+fn tree(files: &[(&str, &str)]) -> Tree {
+    Tree(files.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec())).collect())
+}
+
+fn found(files: &[(&str, &str)]) -> App {
+    found_when(files, &Asked::default())
+}
+
+fn found_when(files: &[(&str, &str)], asked: &Asked) -> App {
+    detect(&tree(files), asked).unwrap_or_else(|error| panic!("{error:#}"))
+}
+
+fn fault(files: &[(&str, &str)], asked: &Asked) -> Fault {
+    detect(&tree(files), asked).unwrap_err().downcast().unwrap()
+}
+
+fn asked(runtime: Option<Runtime>, start: Option<&str>) -> Asked {
+    Asked { runtime, start: start.map(|line| StartCommand::parse(line).unwrap()) }
+}
+
+fn start(app: &App) -> String {
+    app.start.as_ref().map(StartCommand::to_string).unwrap_or_default()
+}
+
+#[test]
+fn node_runs_what_package_json_names() {
+    for (package, file, command) in [
+        (r#"{"main": "server.js"}"#, "server.js", "node server.js"),
+        (r#"{"main": "./src/app.js"}"#, "src/app.js", "node src/app.js"),
+        (r#"{"main": "src"}"#, "src/index.js", "node src/index.js"),
+        (r#"{"main": "app"}"#, "app.js", "node app.js"),
+        ("{}", "index.js", "node index.js"),
+        ("{}", "server.js", "node server.js"),
+        ("\u{feff}{}", "server.js", "node server.js"),
+    ] {
+        let app = found(&[("package.json", package), (file, "")]);
+        assert_eq!((app.runtime, app.workdir), (Runtime::Node, Workdir::App));
+        assert_eq!(start(&app), command, "{package}");
+        assert!(app.warnings.is_empty(), "{:?}", app.warnings);
+    }
+    let app = found(&[("package.json", r#"{"main": "server.js"}"#), ("server.js", "")]);
+    assert!(app.why.contains(&"package.json names main: server.js".to_owned()), "{:?}", app.why);
+}
+
+#[test]
+fn node_warns_about_what_will_not_work() {
+    let package =
+        r#"{"main": "gone.js", "scripts": {"start": "ts-node x"}, "dependencies": {"express": "4"}}"#;
+    let app = found(&[("package.json", package), ("index.js", "")]);
+    assert_eq!(start(&app), "node index.js");
+    assert_eq!(app.warnings.len(), 3, "{:?}", app.warnings);
+    let with = found(&[("package.json", package), ("index.js", ""), ("node_modules/express/index.js", "")]);
+    assert_eq!(with.warnings.len(), 2, "{:?}", with.warnings);
+}
+
+#[test]
+fn node_without_anything_to_run_says_what_it_looked_for() {
+    let fault = fault(&[("package.json", r#"{"main": "../x.js"}"#)], &Asked::default());
+    assert_eq!(fault.code, Code::NothingDetected);
+    for word in ["../x.js", "index.js", "server.js"] {
+        assert!(fault.message.contains(word), "{fault}");
+    }
+}
+
+#[test]
+fn package_json_must_be_small_and_valid() {
+    let nothing = Asked::default();
+    let huge = " ".repeat(LIMIT + 1);
+    assert!(fault(&[("package.json", &huge)], &nothing).message.contains("larger than 1 MiB"));
+    assert!(fault(&[("package.json", "{")], &nothing).message.contains("not valid JSON"));
+    assert!(fault(&[("package.json", "[]")], &nothing).message.contains("JSON object"));
+    // Who asks for Python need not care.
+    let app = found_when(&[("package.json", "{"), ("app.py", "")], &asked(Some(Runtime::Python), None));
+    assert_eq!(app.runtime, Runtime::Python);
+}
+
+#[test]
+fn python_runs_the_module_app() {
+    for (file, workdir) in
+        [("__main__.py", Workdir::Home), ("app.py", Workdir::App), ("app/__main__.py", Workdir::App)]
+    {
+        let app = found(&[(file, "")]);
+        assert_eq!((app.runtime, app.workdir), (Runtime::Python, workdir));
+        assert_eq!(start(&app), "venv/bin/python -m app");
+    }
+    let fault = fault(&[("requirements.txt", "")], &Asked::default());
+    assert!(fault.message.contains("app/__main__.py"), "{fault}");
+}
+
+#[test]
+fn python_warns_about_packages_that_are_not_there() {
+    let warnings = |files: &[(&str, &str)]| found(files).warnings.len();
+    assert_eq!(warnings(&[("app.py", ""), ("requirements.txt", "# none\n\n")]), 0);
+    assert_eq!(warnings(&[("app.py", ""), ("requirements.txt", "flask\n")]), 1);
+    assert_eq!(warnings(&[("app.py", ""), ("requirements.txt", "flask\n"), (".venv/bin/python", "")]), 0);
+    assert_eq!(warnings(&[("app.py", ""), ("pyproject.toml", "[project]\ndependencies = ['a']")]), 1);
+    assert_eq!(
+        warnings(&[("app.py", ""), ("pyproject.toml", "[tool.poetry.dependencies]\npython = '3'\na = '1'")]),
+        1
+    );
+    assert_eq!(
+        warnings(&[("app.py", ""), ("pyproject.toml", "[tool.poetry.dependencies]\npython = '3'")]),
+        0
+    );
+    assert_eq!(warnings(&[("app.py", ""), ("pyproject.toml", "][")]), 0);
+    assert_eq!(warnings(&[("app.py", ""), ("package.json", "{}")]), 1);
+}
+
+#[test]
+fn next_needs_its_build_output() {
+    let package = ("package.json", r#"{"dependencies": {"next": "15"}}"#);
+    let build = (".next/BUILD_ID", "x");
+    let cli = ("node_modules/next/dist/bin/next", "");
+    for (files, command) in [
+        (vec![package, ("server.js", "")], "node server.js"),
+        (vec![package, (".next/standalone/server.js", "")], "node .next/standalone/server.js"),
+        (vec![package, build, cli], "node node_modules/next/dist/bin/next start -H 127.0.0.1 -p \"${PORT}\""),
+        (vec![build, cli], "node node_modules/next/dist/bin/next start -H 127.0.0.1 -p \"${PORT}\""),
+    ] {
+        let app = found(&files);
+        assert_eq!((app.runtime, app.workdir), (Runtime::Nextjs, Workdir::App));
+        assert_eq!(start(&app), command);
+    }
+    assert!(fault(&[package], &Asked::default()).message.contains("build output is not in the source"));
+    assert!(fault(&[package, build], &Asked::default()).message.contains("but not node_modules/next"));
+}
+
+#[test]
+fn standalone_next_warns_about_what_was_not_copied() {
+    let base =
+        [("package.json", r#"{"dependencies": {"next": "15"}}"#), ("server.js", ""), (".next/BUILD_ID", "")];
+    let says = |app: &App, word: &str| app.warnings.iter().any(|warning| warning.contains(word));
+    let app = found(&base);
+    assert!(
+        says(&app, ".next/static is not there") && says(&app, "HOSTNAME=127.0.0.1"),
+        "{:?}",
+        app.warnings
+    );
+    let mut whole = base.to_vec();
+    whole.push((".next/static/x.js", ""));
+    assert!(!says(&found(&whole), "static"));
+    assert!(says(&found(&base[..2]), "does not look like a build"));
+}
+
+#[test]
+fn a_page_makes_a_static_site() {
+    for (file, root) in [
+        ("index.html", None),
+        ("public/index.html", Some("public")),
+        ("dist/index.html", Some("dist")),
+        ("build/index.html", Some("build")),
+    ] {
+        let app = found(&[(file, "")]);
+        assert_eq!((app.runtime, app.web_root.as_deref(), &app.start), (Runtime::Static, root, &None));
+    }
+    let app = found(&[("index.html", ""), ("dist/index.html", "")]);
+    assert_eq!((app.web_root, app.warnings.len()), (None, 1));
+    let tools = found(&[("package.json", "{}"), ("dist/index.html", "")]);
+    assert_eq!(tools.runtime, Runtime::Static);
+    assert_eq!(fault(&[], &asked(Some(Runtime::Static), None)).code, Code::NothingDetected);
+}
+
+#[test]
+fn the_start_command_comes_from_whoever_speaks_first() {
+    let package = ("package.json", r#"{"main": "index.js"}"#);
+    let files = [package, ("index.js", ""), ("hostkit.toml", "start = 'toml'"), ("Procfile", "web: proc")];
+    assert_eq!(start(&found_when(&files, &asked(None, Some("flag")))), "flag");
+    assert_eq!(start(&found(&files)), "toml");
+    assert_eq!(start(&found(&[package, ("index.js", ""), ("Procfile", "web: proc")])), "proc");
+    assert_eq!(start(&found(&[package, ("index.js", "")])), "node index.js");
+    // Nobody reads a line that is not used.
+    let app = found_when(&[("Procfile", "web: a && b")], &asked(None, Some("flag")));
+    assert_eq!((app.runtime, start(&app)), (Runtime::Command, "flag".to_owned()));
+}
+
+#[test]
+fn the_runtime_comes_from_whoever_speaks_first() {
+    let files = [("hostkit.toml", "runtime = 'python'"), ("app.py", ""), ("index.html", "")];
+    assert_eq!(found_when(&files, &asked(Some(Runtime::Static), None)).runtime, Runtime::Static);
+    assert_eq!(found(&files).runtime, Runtime::Python);
+    assert_eq!(found(&files[2..]).runtime, Runtime::Static);
+}
+
+#[test]
+fn a_start_command_alone_is_enough() {
+    for files in [[("Procfile", "web: ./run $PORT")], [("hostkit.toml", "start = './run $PORT'")]] {
+        let app = found(&files);
+        assert_eq!((app.runtime, start(&app)), (Runtime::Command, "./run \"${PORT}\"".to_owned()));
+    }
+    let page = found(&[("Procfile", "web: ./run"), ("public/index.html", "")]);
+    assert_eq!((page.runtime, page.web_root), (Runtime::Command, None));
+    let node = found(&[("Procfile", "web: ./run"), ("package.json", "{}")]);
+    assert_eq!(node.runtime, Runtime::Node);
+    let python = found(&[("Procfile", "web: gunicorn x"), ("requirements.txt", "")]);
+    assert_eq!((python.runtime, python.workdir), (Runtime::Python, Workdir::App));
+    assert_eq!(fault(&[], &asked(Some(Runtime::Command), None)).code, Code::InvalidConfig);
+}
+
+#[test]
+fn a_static_site_starts_nothing() {
+    let page = ("index.html", "");
+    let fixed = asked(Some(Runtime::Static), None);
+    assert_eq!(fault(&[page], &asked(Some(Runtime::Static), Some("x"))).code, Code::InvalidValue);
+    let app = found_when(&[page, ("hostkit.toml", "start = 'x'"), ("Procfile", "web: y")], &fixed);
+    assert_eq!((app.start, app.warnings.len()), (None, 2));
+}
+
+#[test]
+fn what_hostkit_toml_says_arrives() {
+    let text =
+        "spa = true\nshared = ['uploads']\nhealth = { path = '/up', timeout = 5 }\nenv.required = ['KEY']";
+    let app = found(&[("hostkit.toml", text), ("index.html", "")]);
+    assert!(app.spa && app.warnings.is_empty());
+    assert_eq!((app.health_path.as_deref(), app.health_timeout), (Some("/up"), Some(5)));
+    assert_eq!((app.shared[0].as_str(), app.env_required[0].as_str()), ("uploads", "KEY"));
+    assert_eq!(found(&[("hostkit.toml", "spa = true"), ("app.py", "")]).warnings.len(), 1);
+    assert_eq!(fault(&[("hostkit.toml", "x = 1")], &Asked::default()).code, Code::InvalidConfig);
+}
+
+#[test]
+fn other_processes_of_a_procfile_do_not_run_yet() {
+    let app = found(&[("Procfile", "web: a\nworker: b | c\nrelease: d")]);
+    assert_eq!(app.warnings.len(), 2);
+    assert!(app.warnings[0].contains("`worker`"));
+}
+
+#[test]
+fn a_source_that_is_nothing_known_says_what_was_looked_for() {
+    let nothing = fault(&[("README.md", "")], &Asked::default());
+    assert_eq!(nothing.code, Code::NothingDetected);
+    for word in ["hostkit.toml", "Procfile", "package.json", "app.py", "dist/index.html"] {
+        assert!(nothing.message.contains(word), "{nothing}");
+    }
+    let advice = nothing.next.join("\n");
+    for word in ["--static", "--node", "--python", "--nextjs", "--start-cmd", "hostkit.toml"] {
+        assert!(advice.contains(word), "{advice}");
+    }
+    let docker = fault(&[("Dockerfile", "")], &Asked::default());
+    assert!(docker.message.contains("runs processes and no containers"), "{docker}");
+}
+
+#[test]
+fn what_was_found_can_be_written_down() {
+    let app = found(&[("Procfile", "web: ./run $PORT")]);
+    let json = serde_json::to_string(&app).unwrap();
+    assert_eq!(serde_json::from_str::<App>(&json).unwrap(), app);
+}

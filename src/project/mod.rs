@@ -1,0 +1,14 @@
+//! What a project is: checked values, and the resources it is made of, in the order it goes up.
+
+pub mod config;
+pub mod detect;
+mod place;
+mod procfile;
+mod resources;
+mod spec;
+pub mod template;
+
+pub use self::{
+    resources::{host_resources, project_resources},
+    spec::{Launch, ProjectSpec},
+};

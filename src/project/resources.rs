@@ -1,0 +1,259 @@
+//! From a project's values to the resources it is made of. Pure: no host, no clock, no chance.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+
+use super::{
+    Launch, ProjectSpec,
+    detect::Workdir,
+    template::{LogrotateVars, NginxHostVars, SiteMode, SiteVars, Templates, UnitVars},
+};
+use crate::{
+    domain::{
+        command::StartCommand,
+        env::EnvKey,
+        layout::{HostPath, UnitName, host},
+        name::ProjectName,
+        release::ReleaseId,
+        runtime::Runtime,
+    },
+    resource::{
+        Any, Directory, EnvFile, Health, Link, ManagedFile, Release, Service, Site, Unit, UnixAccount,
+    },
+};
+
+const ROOT: u32 = 0;
+
+/// A project, in the order it goes up.
+pub fn project_resources(spec: &ProjectSpec, templates: &Templates) -> Result<Vec<Any>> {
+    let mut all: Vec<Any> = vec![
+        UnixAccount { name: spec.name.to_string(), uid: spec.uid, home: spec.name.home().to_string() }.into(),
+    ];
+    all.extend(directories(spec).into_iter().map(Any::from));
+    all.push(env(spec)?.into());
+    all.push(logrotate(spec, templates)?.into());
+    all.extend(spec.kept.iter().map(|id| release(&spec.name, spec.uid, id).into()));
+    if let Some((id, launch)) = &spec.live {
+        all.push(Link { path: spec.name.app(), target: ProjectName::app_target(id) }.into());
+        if launch.runtime == Runtime::Python {
+            all.push(Link { path: spec.name.venv(), target: "app/.venv".into() }.into());
+        }
+        if let Some(exec) = &launch.exec {
+            all.push(unit(spec, launch, exec, templates)?.into());
+            all.push(service(spec, launch).into());
+        }
+    }
+    all.push(site(spec, templates)?.into());
+    Ok(all)
+}
+
+fn directories(spec: &ProjectSpec) -> Vec<Directory> {
+    let (name, p) = (&spec.name, spec.uid);
+    let leftover = |what: &str| {
+        let slug = what.replace('/', "-");
+        Some(host::home_trash().join(&format!("{name}.{p}.left-{slug}")))
+    };
+    // The web server passes through the home only where it has files to serve.
+    let visitor = (spec.runtime() == Some(Runtime::Static)).then_some(spec.web.0);
+    let dir = |path: HostPath, uid, gid, mode, trash| Directory {
+        path,
+        uid,
+        gid,
+        mode,
+        visitor: None,
+        trash,
+        whole: false,
+    };
+    let mut all = vec![
+        Directory { visitor, whole: true, ..dir(name.home(), ROOT, p, 0o750, Some(name.home_trash(p))) },
+        Directory { whole: true, ..dir(name.logs(), ROOT, p, 0o2750, Some(name.log_trash(p))) },
+        dir(name.releases(), ROOT, ROOT, 0o755, leftover("releases")),
+        dir(name.shared(), p, p, 0o2770, leftover("shared")),
+        dir(name.home().join("incoming"), p, p, 0o700, leftover("incoming")),
+        dir(name.home().join(".cache"), p, p, 0o700, leftover("cache")),
+    ];
+    for shared in &spec.shared {
+        let mut path = name.shared();
+        for part in shared.as_str().split('/') {
+            path = path.join(part);
+            if !all.iter().any(|d| d.path == path) {
+                all.push(dir(path.clone(), p, p, 0o2770, leftover(shared.as_str())));
+            }
+        }
+    }
+    all
+}
+
+fn env(spec: &ProjectSpec) -> Result<EnvFile> {
+    let pairs = [
+        ("PROJECT_NAME", spec.name.to_string()),
+        ("PORT", spec.port.to_string()),
+        ("HOST", "127.0.0.1".to_owned()),
+    ];
+    let mut keys: BTreeMap<EnvKey, String> = BTreeMap::new();
+    for (key, value) in pairs {
+        keys.insert(key.parse()?, value);
+    }
+    if matches!(spec.runtime(), Some(Runtime::Node | Runtime::Nextjs)) {
+        keys.insert("NODE_ENV".parse()?, "production".to_owned());
+    }
+    Ok(EnvFile { path: spec.name.env(), gid: spec.uid, keys })
+}
+
+fn logrotate(spec: &ProjectSpec, templates: &Templates) -> Result<ManagedFile> {
+    let vars = LogrotateVars { name: spec.name.as_str(), logs: spec.name.logs().to_string() };
+    Ok(ManagedFile { path: spec.name.logrotate(), body: templates.logrotate(&vars)?, gid: ROOT, mode: 0o644 })
+}
+
+/// A release's tree as a resource.
+pub(crate) fn release(name: &ProjectName, uid: u32, id: &ReleaseId) -> Release {
+    let trash = host::home_trash().join(&format!("{name}.{uid}.{id}"));
+    Release { path: name.release(id), manifest: name.manifest(id), staging: name.staging(id), trash }
+}
+
+fn unit(spec: &ProjectSpec, launch: &Launch, exec: &StartCommand, templates: &Templates) -> Result<Unit> {
+    let name = &spec.name;
+    let workdir = match launch.workdir {
+        Workdir::Home => name.home(),
+        Workdir::App => name.app(),
+    };
+    let body = templates.unit(&UnitVars {
+        name: name.as_str(),
+        workdir: workdir.to_string(),
+        env_file: name.env().to_string(),
+        exec_start: exec.to_systemd(),
+        logs: name.logs().to_string(),
+        home: name.home().to_string(),
+        shared: name.shared().to_string(),
+        // Node compiles as it runs, and so may any command; CPython does not.
+        deny_write_execute: launch.runtime == Runtime::Python,
+    })?;
+    Ok(Unit::new(name.unit(), body, spec.running, "multi-user.target"))
+}
+
+fn service(spec: &ProjectSpec, launch: &Launch) -> Service {
+    let name = &spec.name;
+    Service {
+        unit: name.unit(),
+        running: spec.running,
+        inputs: vec![name.env(), name.app(), name.unit().file()],
+        health: Health {
+            port: spec.port.number(),
+            uid: spec.uid,
+            host: spec.domain.to_string(),
+            path: launch.health_path.clone(),
+            timeout: launch.health_timeout,
+        },
+        log: name.logs().join("error.log"),
+    }
+}
+
+fn site(spec: &ProjectSpec, templates: &Templates) -> Result<Site> {
+    let name = &spec.name;
+    let mode = match &spec.live {
+        None => SiteMode::Empty,
+        Some((_, launch)) if launch.exec.is_some() => SiteMode::Proxy,
+        Some(_) => SiteMode::Static,
+    };
+    let launch = spec.live.as_ref().map(|(_, launch)| launch);
+    let web_root = match launch.and_then(|l| l.web_root.as_deref()) {
+        Some(below) => name.app().join(below),
+        None => name.app(),
+    };
+    let (body, fingerprint) = templates.site(&SiteVars {
+        name: name.as_str(),
+        domain: spec.domain.as_str(),
+        ipv6: spec.ipv6,
+        mode,
+        port: spec.port.number(),
+        web_root: web_root.to_string(),
+        spa: launch.is_some_and(|l| l.spa),
+        socket: host::nginx_socket().to_string(),
+        fingerprint: String::new(),
+    })?;
+    Ok(Site {
+        name: format!("hostkit-{name}"),
+        path: name.site(),
+        link: Some(name.site_link()),
+        domain: Some(spec.domain.to_string()),
+        body,
+        fingerprint,
+    })
+}
+
+/// What HostKit needs on the host itself, in the order it goes up.
+pub fn host_resources(templates: &Templates) -> Result<Vec<Any>> {
+    let dir = |path: HostPath, mode| {
+        Any::from(Directory { path, uid: ROOT, gid: ROOT, mode, visitor: None, trash: None, whole: false })
+    };
+    let unit = |name: &str, body: &str, enabled, wanted_by| {
+        Any::from(Unit::new(UnitName::own(name), body.to_owned(), enabled, wanted_by))
+    };
+    let (body, fingerprint) = templates.nginx_host(&NginxHostVars {
+        socket: host::nginx_socket().to_string(),
+        fingerprint: String::new(),
+    })?;
+    let nginx = Site {
+        name: "hostkit-host".into(),
+        path: host::nginx_conf(),
+        link: None,
+        domain: None,
+        body,
+        fingerprint,
+    };
+    Ok(vec![
+        dir(host::etc(), 0o711),
+        dir(host::templates(), 0o755),
+        dir(host::state(), 0o711),
+        dir(host::run(), 0o711),
+        dir(host::locks(), 0o700),
+        dir(host::home_trash(), 0o700),
+        dir(host::logs(), 0o755),
+        dir(host::log_trash(), 0o700),
+        ManagedFile { path: host::tmpfiles(), body: TMPFILES.to_owned(), gid: ROOT, mode: 0o644 }.into(),
+        dir(host::nginx_dropin().file().parent(), 0o755),
+        Unit::new(host::nginx_dropin(), DROPIN.to_owned(), false, "multi-user.target").into(),
+        nginx.into(),
+        unit("hostkit-gc.service", GC_SERVICE, false, "multi-user.target"),
+        unit("hostkit-gc.timer", GC_TIMER, true, "timers.target"),
+    ])
+}
+
+const TMPFILES: &str = "\
+# Managed by HostKit.
+d /run/hostkit 0711 root root -
+d /run/hostkit/locks 0700 root root -
+";
+
+const DROPIN: &str = "\
+# Managed by HostKit. A killed nginx leaves its status socket behind and could not start again.
+[Service]
+ExecStartPre=-/bin/rm -f /run/hostkit/nginx.sock
+";
+
+const GC_SERVICE: &str = "\
+# Managed by HostKit.
+[Unit]
+Description=HostKit: empty the trash
+
+[Service]
+Type=oneshot
+ExecStart=/usr/local/bin/hostkit gc
+Nice=19
+IOSchedulingClass=idle
+";
+
+const GC_TIMER: &str = "\
+# Managed by HostKit.
+[Unit]
+Description=HostKit: empty the trash every day
+
+[Timer]
+OnCalendar=daily
+RandomizedDelaySec=1h
+Persistent=true
+
+[Install]
+WantedBy=timers.target
+";

@@ -1,0 +1,266 @@
+//! The texts HostKit writes, from templates with one typed set of variables each.
+//!
+//! An administrator may put a template of the same name into `/etc/hostkit/templates`. Whatever a
+//! template does, a value that could end a line or a statement in the target's syntax is refused.
+
+use std::{collections::BTreeSet, io, io::Write};
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use tera::Tera;
+
+use crate::domain::fault::{Code, Fault};
+
+/// A unit's variables.
+#[derive(Debug, Serialize)]
+pub struct UnitVars<'a> {
+    /// The project.
+    pub name: &'a str,
+    /// Where the process starts.
+    pub workdir: String,
+    /// The environment file.
+    pub env_file: String,
+    /// The start command, encoded for systemd.
+    pub exec_start: String,
+    /// Where the logs lie.
+    pub logs: String,
+    /// The project's home.
+    pub home: String,
+    /// The only place the process may write.
+    pub shared: String,
+    /// Whether memory that is written may not be executed; kills programs that compile as they run.
+    pub deny_write_execute: bool,
+}
+
+/// How a site answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SiteMode {
+    /// Nothing has been deployed.
+    Empty,
+    /// nginx serves files.
+    Static,
+    /// A process answers.
+    Proxy,
+}
+
+/// An nginx site's variables.
+#[derive(Clone, Debug, Serialize)]
+pub struct SiteVars<'a> {
+    /// The project.
+    pub name: &'a str,
+    /// The domain it answers to.
+    pub domain: &'a str,
+    /// Whether the kernel speaks IPv6.
+    pub ipv6: bool,
+    /// How it answers.
+    pub mode: SiteMode,
+    /// The port of the process.
+    pub port: u16,
+    /// The directory of the files.
+    pub web_root: String,
+    /// Whether an unknown path gets `index.html`.
+    pub spa: bool,
+    /// The status socket.
+    pub socket: String,
+    /// What the running nginx answers once it has loaded this text.
+    pub fingerprint: String,
+}
+
+/// Variables of the log rotation.
+#[derive(Debug, Serialize)]
+pub struct LogrotateVars<'a> {
+    /// The project.
+    pub name: &'a str,
+    /// Where the logs lie.
+    pub logs: String,
+}
+
+/// Variables of HostKit's own part of nginx's configuration.
+#[derive(Clone, Debug, Serialize)]
+pub struct NginxHostVars {
+    /// The status socket.
+    pub socket: String,
+    /// What the running nginx answers once it has loaded this text.
+    pub fingerprint: String,
+}
+
+/// The templates there are: name, text, and whether nginx reads the result.
+const BUILTIN: &[(&str, &str, bool)] = &[
+    ("unit.service", include_str!("../../templates/unit.service"), false),
+    ("nginx-site.conf", include_str!("../../templates/nginx-site.conf"), true),
+    ("nginx-host.conf", include_str!("../../templates/nginx-host.conf"), true),
+    ("logrotate", include_str!("../../templates/logrotate"), false),
+];
+
+/// The templates in force: the built-in ones, and what an administrator put over them.
+#[derive(Debug)]
+pub struct Templates {
+    nginx: Tera,
+    plain: Tera,
+    overridden: BTreeSet<String>,
+}
+
+impl Templates {
+    /// The names an override may have.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        BUILTIN.iter().map(|(name, ..)| *name)
+    }
+
+    /// The built-in templates with these over them, each a name and its text.
+    pub fn new(overrides: &[(String, String)]) -> Result<Self> {
+        let mut nginx = Tera::default();
+        nginx.set_escape_fn(refuse_nginx);
+        let mut plain = Tera::default();
+        plain.set_escape_fn(refuse_control);
+        for tera in [&mut nginx, &mut plain] {
+            tera.autoescape_on(vec![".conf", ".service", "logrotate"]);
+        }
+        let mut all = Self { nginx, plain, overridden: BTreeSet::new() };
+        for (name, text, for_nginx) in BUILTIN {
+            let over = overrides.iter().find(|(n, _)| n == name);
+            let tera = if *for_nginx { &mut all.nginx } else { &mut all.plain };
+            tera.add_raw_template(name, over.map_or(*text, |(_, t)| t.as_str()))
+                .map_err(|e| broken(name, &e))?;
+            if over.is_some() {
+                all.overridden.insert((*name).to_owned());
+            }
+        }
+        Ok(all)
+    }
+
+    /// Whether an administrator replaced this template.
+    pub fn is_overridden(&self, name: &str) -> bool {
+        self.overridden.contains(name)
+    }
+
+    /// A unit file.
+    pub fn unit(&self, vars: &UnitVars<'_>) -> Result<String> {
+        render(&self.plain, "unit.service", vars)
+    }
+
+    /// An nginx site, with its fingerprint filled in.
+    pub fn site(&self, vars: &SiteVars<'_>) -> Result<(String, String)> {
+        self.marked("nginx-site.conf", |fingerprint| SiteVars { fingerprint, ..vars.clone() })
+    }
+
+    /// HostKit's own part of nginx's configuration, with its fingerprint filled in.
+    pub fn nginx_host(&self, vars: &NginxHostVars) -> Result<(String, String)> {
+        self.marked("nginx-host.conf", |fingerprint| NginxHostVars { fingerprint, ..vars.clone() })
+    }
+
+    /// Renders a text that answers its own fingerprint.
+    fn marked<V: Serialize>(&self, name: &str, vars: impl Fn(String) -> V) -> Result<(String, String)> {
+        let bare = render(&self.nginx, name, &vars(String::new()))?;
+        let digest = Sha256::digest(bare.as_bytes());
+        let fingerprint: String = digest.iter().take(12).map(|b| format!("{b:02x}")).collect();
+        let body = render(&self.nginx, name, &vars(fingerprint.clone()))?;
+        if !body.contains(&fingerprint) {
+            return Err(Fault::new(
+                Code::InvalidTemplate,
+                format!("the template `{name}` does not answer its `fingerprint` on the status socket"),
+            )
+            .next(format!("start from the built-in one, or remove `/etc/hostkit/templates/{name}`"))
+            .into());
+        }
+        Ok((body, fingerprint))
+    }
+
+    /// A project's log rotation.
+    pub fn logrotate(&self, vars: &LogrotateVars<'_>) -> Result<String> {
+        render(&self.plain, "logrotate", vars)
+    }
+}
+
+fn render(tera: &Tera, name: &str, vars: &impl Serialize) -> Result<String> {
+    let given = serde_json::to_value(vars).context("a template's variables")?;
+    // `{% if misspelt %}` would silently be false.
+    for used in tera.get_template_variables(name).map_err(|e| broken(name, &e))? {
+        if given.get(used).is_none() {
+            return Err(broken(name, &format!("there is no variable `{used}`")));
+        }
+    }
+    let context = tera::Context::from_serialize(vars).map_err(|e| broken(name, &e))?;
+    tera.render(name, &context).map_err(|e| broken(name, &e))
+}
+
+fn broken(name: &str, error: &dyn std::fmt::Display) -> anyhow::Error {
+    Fault::new(Code::InvalidTemplate, format!("the template `{name}` does not render: {error}"))
+        .next(format!("mend or remove `/etc/hostkit/templates/{name}`"))
+        .into()
+}
+
+/// Lets through what cannot leave a line.
+fn refuse_control(text: &str, out: &mut dyn Write) -> io::Result<()> {
+    if text.chars().any(char::is_control) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a value with control characters"));
+    }
+    out.write_all(text.as_bytes())
+}
+
+/// Lets through what cannot leave a word of nginx's configuration.
+fn refuse_nginx(text: &str, out: &mut dyn Write) -> io::Result<()> {
+    if text.contains([';', '{', '}', '"', '\'', '\\', '$', '#', ' ', '*', '~']) {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "a value that nginx would not read as one word",
+        ));
+    }
+    refuse_control(text, out)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn site<'a>(domain: &'a str) -> SiteVars<'a> {
+        SiteVars {
+            name: "blog",
+            domain,
+            ipv6: true,
+            mode: SiteMode::Proxy,
+            port: 8001,
+            web_root: String::new(),
+            spa: false,
+            socket: "/run/x.sock".into(),
+            fingerprint: String::new(),
+        }
+    }
+
+    fn code(error: &anyhow::Error) -> Code {
+        error.downcast_ref::<Fault>().unwrap().code
+    }
+
+    #[test]
+    fn a_value_that_would_be_live_is_refused_even_if_it_got_this_far() {
+        let templates = Templates::new(&[]).unwrap();
+        assert!(templates.site(&site("blog.example")).is_ok());
+        for bad in ["a; } server {", "a\nb", "$hostname", "~^.*$"] {
+            assert_eq!(code(&templates.site(&site(bad)).unwrap_err()), Code::InvalidTemplate, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_fingerprint_changes_with_the_text_and_only_with_it() {
+        let templates = Templates::new(&[]).unwrap();
+        let (body, print) = templates.site(&site("a.example")).unwrap();
+        assert!(body.contains(&print));
+        assert_eq!(templates.site(&site("a.example")).unwrap().1, print);
+        assert_ne!(templates.site(&site("b.example")).unwrap().1, print);
+    }
+
+    #[test]
+    fn a_broken_override_is_named_with_its_place() {
+        for text in
+            ["{{ domain", "{{ nothing }}", "{% if misspelt %}x{% endif %}{{ fingerprint }}", "no fingerprint"]
+        {
+            let error = Templates::new(&[("nginx-site.conf".into(), text.into())])
+                .and_then(|t| t.site(&site("a.example")).map(drop))
+                .unwrap_err();
+            assert_eq!(code(&error), Code::InvalidTemplate, "{text}");
+            assert!(error.to_string().contains("nginx-site.conf"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! The laws of resources, for every kind that can stand alone, with a crash at every effect.
+
+use super::{Any, State};
+use crate::system::{Host, Tripwire, fake::World};
+
+#[allow(clippy::unwrap_used)]
+fn check(sample: &Any) {
+    for crash in 1.. {
+        let dir = tempfile::tempdir().unwrap();
+        let world = World::new(dir.path());
+        let host = |wire| world.host(wire);
+        let look = |host: &Host| sample.observe(host).unwrap();
+        let before = look(&host(Tripwire::default())).1;
+        assert_eq!(before, sample.nothing(), "{}: nothing is there at first", sample.id());
+
+        let wire = Tripwire::at(crash);
+        let died = sample.apply(&mut host(wire)).is_err();
+        let mut alive = host(Tripwire::default());
+        for time in ["once", "twice"] {
+            sample.apply(&mut alive).unwrap();
+            assert_eq!(
+                look(&alive).0,
+                State::Satisfied,
+                "{}: applied {time} after crash {crash}",
+                sample.id()
+            );
+        }
+
+        let undone = sample.restore(&before, &mut host(Tripwire::at(crash))).is_err();
+        for time in ["once", "twice"] {
+            sample.restore(&before, &mut alive).unwrap();
+            assert_eq!(look(&alive).1, before, "{}: restored {time} after crash {crash}", sample.id());
+        }
+        if !died && !undone {
+            return;
+        }
+    }
+}
+
+#[test]
+fn apply_twice_is_apply_once_and_restore_puts_back_what_was_found_wherever_it_died() {
+    for sample in Any::samples().0 {
+        check(&sample);
+    }
+}
+
+#[test]
+fn observing_crosses_no_effect() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let world = World::new(dir.path());
+    for sample in Any::samples().0 {
+        let wire = Tripwire::default();
+        sample.observe(&world.host(wire.clone())).expect("observed");
+        assert_eq!(wire.crossed(), 0, "{}", sample.id());
+    }
+}
+
+/// A release needs a staged tree, a service its unit file and account: the crash matrix of
+/// `operation` covers them in their surroundings.
+#[test]
+fn only_these_kinds_cannot_stand_alone() {
+    assert_eq!(Any::samples().1, ["release", "service"]);
+}

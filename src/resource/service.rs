@@ -1,0 +1,210 @@
+//! A process that runs what is configured now, and answers.
+//!
+//! Not a handler that fires after a change: whether the process is older than what it was started
+//! from is a fact that can be observed, so a crash between writing a file and restarting is found by
+//! the next plan.
+
+use std::{
+    io::{Read, Seek, SeekFrom},
+    time::Duration,
+};
+
+use anyhow::{Result, bail};
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+
+use super::{Resource, State, unit::reload_if_due};
+use crate::{
+    domain::{
+        fault::{Code, Fault},
+        layout::{HostPath, UnitName},
+    },
+    system::{Host, process, systemd::invocation},
+};
+
+/// How long to wait between two looks.
+const PACE: Duration = Duration::from_millis(25);
+/// How long one health request may take.
+const REQUEST: Duration = Duration::from_secs(5);
+/// How much of a failed process's last words goes into the error, in lines and bytes.
+const LAST_WORDS: usize = 20;
+const LOG_TAIL: u64 = 8192;
+
+/// What must answer before a process counts as healthy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// The port it listens on.
+    pub port: u16,
+    /// The account that must hold the port.
+    pub uid: u32,
+    /// The name the request is for.
+    pub host: String,
+    /// The path that must answer 200; `None`: `/`, and anything but a server's error will do.
+    pub path: Option<String>,
+    /// How long it may take, in seconds.
+    pub timeout: u32,
+}
+
+/// The main process of a unit.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Service {
+    /// Its unit.
+    pub unit: UnitName,
+    /// Whether it should run.
+    pub running: bool,
+    /// What it is started from: it must be younger than all of these.
+    pub inputs: Vec<HostPath>,
+    /// When it counts as healthy.
+    pub health: Health,
+    /// Where it writes its complaints.
+    pub log: HostPath,
+}
+
+/// A process as it was found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// It runs.
+    pub running: bool,
+    /// It was started after the last change to what it is started from.
+    pub fresh: bool,
+}
+
+impl Service {
+    /// Starts or restarts it, and waits until it is healthy.
+    fn start(&self, host: &mut Host) -> Result<()> {
+        reload_if_due(host)?;
+        if invocation(&host.root, &self.unit)?.is_none() {
+            self.refuse_taken_port(host)?;
+        }
+        let log_from = host.root.meta(&self.log)?.map_or(0, |m| m.size);
+        host.systemd.restart(&self.unit)?;
+        await_health(&self.unit, &self.health, host).map_err(|e| self.explain(e, log_from, host))
+    }
+
+    fn refuse_taken_port(&self, host: &Host) -> Result<()> {
+        match host.net.listener(self.health.port)? {
+            Some(uid) if uid != self.health.uid => {
+                let port = self.health.port;
+                bail!(
+                    Fault::new(
+                        Code::PortTaken,
+                        format!("port {port} is held by a process of the account {uid}")
+                    )
+                    .next(format!("ss -ltnp 'sport = :{port}'"))
+                )
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What it has complained of since it was started.
+    fn last_words(&self, log_from: u64, host: &Host) -> Result<String> {
+        let Some(mut log) = host.root.open_file(&self.log)? else { return Ok(String::new()) };
+        let end = log.seek(SeekFrom::End(0))?;
+        log.seek(SeekFrom::Start(log_from.max(end.saturating_sub(LOG_TAIL))))?;
+        let mut bytes = Vec::new();
+        log.take(LOG_TAIL).read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Adds the process's last words to what went wrong.
+    fn explain(&self, error: anyhow::Error, log_from: u64, host: &Host) -> anyhow::Error {
+        let said = self.last_words(log_from, host).unwrap_or_default();
+        let lines: Vec<&str> = said.lines().collect();
+        let last = lines[lines.len().saturating_sub(LAST_WORDS)..].join("\n");
+        match error.downcast::<Fault>() {
+            Ok(mut fault) if !last.is_empty() => {
+                fault.message = format!("{}\n{last}", fault.message);
+                fault.into()
+            }
+            Ok(fault) => fault.into(),
+            Err(error) => error,
+        }
+    }
+}
+
+/// Waits until a started unit is healthy; fails at once when its process ends.
+fn await_health(unit: &UnitName, health: &Health, host: &Host) -> Result<()> {
+    let started = invocation(&host.root, unit)?.map(|i| i.id);
+    let deadline = host.clock.now() + SignedDuration::from_secs(i64::from(health.timeout));
+    loop {
+        process::keep_going()?;
+        let now = invocation(&host.root, unit)?.map(|i| i.id);
+        if now.is_none() || now != started {
+            let end = host.systemd.postmortem(unit)?;
+            bail!(Fault::new(
+                Code::Unhealthy,
+                format!("the process of `{unit}` ended ({}, {})", end.result, end.status)
+            ));
+        }
+        let Err(reason) = probe(health, host) else { return Ok(()) };
+        if host.clock.now() >= deadline {
+            let port = health.port;
+            bail!(Fault::new(
+                Code::Unhealthy,
+                format!("not healthy on 127.0.0.1:{port} within {} s: {reason:#}", health.timeout)
+            ));
+        }
+        host.clock.sleep(PACE);
+    }
+}
+
+/// Asks once whether a process is healthy; the error says why it is not.
+pub fn probe(health: &Health, host: &Host) -> Result<()> {
+    match host.net.listener(health.port)? {
+        None => bail!("nothing listens on port {}", health.port),
+        Some(uid) if uid != health.uid => bail!("port {} is held by the account {uid}", health.port),
+        Some(_) => {}
+    }
+    let path = health.path.as_deref().unwrap_or("/");
+    let status = host.net.get(health.port, &health.host, path, REQUEST)?;
+    let good = if health.path.is_some() { status == 200 } else { status < 500 };
+    if good { Ok(()) } else { bail!("`GET {path}` answered {status}") }
+}
+
+impl Resource for Service {
+    const KIND: &'static str = "service";
+    type Found = Found;
+
+    fn name(&self) -> String {
+        self.unit.to_string()
+    }
+    fn observe(&self, host: &Host) -> Result<Found> {
+        let Some(start) = invocation(&host.root, &self.unit)? else { return Ok(Found::default()) };
+        let mut fresh = true;
+        for input in &self.inputs {
+            fresh &= host.root.meta(input)?.is_some_and(|m| m.changed <= start.meta.changed);
+        }
+        Ok(Found { running: true, fresh })
+    }
+    fn compare(&self, found: &Found) -> State {
+        match (self.running, found.running) {
+            (false, false) => State::Satisfied,
+            (false, true) => State::Differs("runs".into()),
+            (true, false) => State::Missing,
+            (true, true) if found.fresh => State::Satisfied,
+            (true, true) => State::Differs("is older than what it was started from".into()),
+        }
+    }
+    fn apply(&self, host: &mut Host) -> Result<()> {
+        if self.running { self.start(host) } else { host.systemd.stop(&self.unit) }
+    }
+    fn restore(&self, found: &Found, host: &mut Host) -> Result<()> {
+        reload_if_due(host)?;
+        match (found.running, self.observe(host)?) {
+            (true, now) if now.running && now.fresh => Ok(()),
+            // Healthy or not is not asked here: it runs what it ran before.
+            (true, _) => host.systemd.restart(&self.unit),
+            // Also when it is down only until systemd starts it again.
+            (false, _) if host.root.meta(&self.unit.file())?.is_some() => host.systemd.stop(&self.unit),
+            (false, _) => Ok(()),
+        }
+    }
+    fn follows(&self) -> &[HostPath] {
+        if self.running { &self.inputs } else { &[] }
+    }
+    #[cfg(test)]
+    fn sample() -> Option<Self> {
+        None // needs its unit file and an account
+    }
+}

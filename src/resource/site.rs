@@ -1,0 +1,157 @@
+//! A project's nginx site: its file, the link that has nginx read it, and what the running nginx has
+//! loaded. One kind, because only together are they true or false.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+
+use super::{Resource, State, file::LIMIT};
+use crate::{
+    domain::{
+        fault::{Code, Fault},
+        layout::HostPath,
+    },
+    system::{Attr, Host},
+};
+
+/// How long a reload may take until it is seen.
+const LOADED_WITHIN: SignedDuration = SignedDuration::from_secs(2);
+const PACE: Duration = Duration::from_millis(5);
+const MODE: u32 = 0o644;
+
+/// A site.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Site {
+    /// The name it answers its fingerprint under, on the status socket.
+    pub name: String,
+    /// Its file.
+    pub path: HostPath,
+    /// The link to it that nginx reads; `None` where nginx reads the file itself.
+    pub link: Option<HostPath>,
+    /// The domain it serves, if it serves one.
+    pub domain: Option<String>,
+    /// All of it.
+    pub body: String,
+    /// What the running nginx answers when it has loaded this text.
+    pub fingerprint: String,
+}
+
+/// A site as it was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    body: Option<String>,
+    mode: u32,
+    link: Option<String>,
+    loaded: Option<String>,
+}
+
+impl Site {
+    /// Where its link points when it is enabled.
+    fn target(&self) -> Option<String> {
+        self.link.as_ref().map(|_| self.path.to_string())
+    }
+
+    fn write(&self, body: Option<&str>, mode: u32, link: Option<&str>, host: &mut Host) -> Result<()> {
+        let now = self.observe(host)?;
+        if now.body.as_deref() != body || now.mode != mode {
+            match body {
+                Some(body) => host.root.replace(&self.path, body.as_bytes(), Attr::root(mode))?,
+                None => host.root.remove(&self.path)?,
+            }
+        }
+        if let Some(place) = &self.link
+            && now.link.as_deref() != link
+        {
+            match link {
+                Some(target) => host.root.link(place, target)?,
+                None => host.root.remove(place)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Loads what is on disk, unless the running nginx already has it, and sees it answer.
+    fn load(&self, wanted: Option<&str>, domain: Option<&str>, host: &mut Host) -> Result<()> {
+        if host.nginx.loaded(&self.name)?.as_deref() == wanted {
+            return Ok(());
+        }
+        host.nginx.load(domain)?;
+        let deadline = host.clock.now() + LOADED_WITHIN;
+        while host.nginx.loaded(&self.name)?.as_deref() != wanted {
+            if host.clock.now() >= deadline {
+                bail!(
+                    Fault::new(Code::NginxRefused, "nginx accepted its configuration and did not load it")
+                        .next("journalctl -u nginx -n 20")
+                );
+            }
+            host.clock.sleep(PACE);
+        }
+        Ok(())
+    }
+}
+
+impl Resource for Site {
+    const KIND: &'static str = "site";
+    type Found = Found;
+
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+    fn observe(&self, host: &Host) -> Result<Found> {
+        let body = host.root.read(&self.path, LIMIT)?.map(|b| String::from_utf8_lossy(&b).into_owned());
+        let link = match &self.link {
+            Some(place) => host.root.target(place)?,
+            None => None,
+        };
+        Ok(Found {
+            body,
+            mode: host.root.meta(&self.path)?.map_or(0, |m| m.attr.mode),
+            link,
+            loaded: host.nginx.loaded(&self.name)?,
+        })
+    }
+    fn compare(&self, found: &Found) -> State {
+        match &found.body {
+            None => State::Missing,
+            Some(body) if *body != self.body => State::Differs("content".into()),
+            Some(_) if found.mode != MODE => State::Differs(format!("mode {:04o} → {MODE:04o}", found.mode)),
+            Some(_) if found.link != self.target() => State::Differs("is not enabled".into()),
+            Some(_) if found.loaded.as_ref() != Some(&self.fingerprint) => {
+                State::Differs("nginx has not loaded it".into())
+            }
+            Some(_) => State::Satisfied,
+        }
+    }
+    fn apply(&self, host: &mut Host) -> Result<()> {
+        self.write(Some(&self.body), MODE, self.target().as_deref(), host)?;
+        self.load(Some(&self.fingerprint), self.domain.as_deref(), host)
+    }
+    fn restore(&self, found: &Found, host: &mut Host) -> Result<()> {
+        self.write(found.body.as_deref(), found.mode, found.link.as_deref(), host)?;
+        let answers = match (&found.body, &found.loaded) {
+            (Some(body), Some(print)) => body.contains(print.as_str()),
+            (body, print) => body.is_none() && print.is_none(),
+        };
+        if answers {
+            return self.load(found.loaded.as_deref(), None, host);
+        }
+        // What was on disk was not what ran; there is no answer to wait for.
+        if self.observe(host)? == *found { Ok(()) } else { host.nginx.load(None) }
+    }
+    fn place(&self) -> Option<&HostPath> {
+        Some(&self.path)
+    }
+    #[cfg(test)]
+    fn sample() -> Option<Self> {
+        Some(Self {
+            name: "hostkit-blog".into(),
+            path: HostPath::fixed("/etc/nginx/sites-available/hostkit-blog"),
+            link: Some(HostPath::fixed("/etc/nginx/sites-enabled/hostkit-blog")),
+            domain: Some("blog.example.test".into()),
+            body: "server_name hostkit-blog;\nreturn 200 \"f1\";\n".into(),
+            fingerprint: "f1".into(),
+        })
+    }
+}

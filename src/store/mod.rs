@@ -1,0 +1,164 @@
+//! The registry and the write-ahead journal: one SQLite file, so that they commit together.
+
+mod journal;
+mod registry;
+
+use std::{
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+pub use self::{
+    journal::{OpenOperation, OperationRow, Work},
+    registry::{ProjectRow, Registry, ReleaseRow, TrashRow},
+};
+use crate::{
+    domain::fault::{Code, Fault},
+    system::Tripwire,
+};
+
+/// The steps from an empty file to the schema of this version.
+const MIGRATIONS: &[&str] = &[include_str!("001.sql")];
+/// How long to wait for another process's commit.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The open file.
+#[derive(Debug)]
+pub struct Store {
+    db: Connection,
+    wire: Tripwire,
+}
+
+impl Store {
+    /// Opens the file, makes it if there is none, and brings it to this version's schema.
+    pub fn open(at: &Path, wire: Tripwire) -> Result<Self> {
+        let existed = at.exists();
+        if !existed {
+            let mode =
+                std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(at);
+            mode.with_context(|| format!("making the registry `{}`", at.display()))?;
+        }
+        let mut store = Self::connect(at, OpenFlags::SQLITE_OPEN_READ_WRITE, wire)?;
+        // TRUNCATE and FULL: what was said to be done survives a power cut, and a nearly full disk
+        // kills nobody (WAL would, with a signal).
+        store.db.execute_batch("PRAGMA journal_mode = TRUNCATE; PRAGMA synchronous = FULL;")?;
+        store.migrate(at, existed)?;
+        Ok(store)
+    }
+
+    /// Opens the file for looking, without bringing it to this version; `None` when there is none yet.
+    pub fn look(at: &Path) -> Result<Option<Self>> {
+        if !at.exists() {
+            return Ok(None);
+        }
+        // Not read-only: what a killed writer left must be rolled back before it can be read.
+        let store = Self::connect(at, OpenFlags::SQLITE_OPEN_READ_WRITE, Tripwire::default())?;
+        store.version()?;
+        Ok(Some(store))
+    }
+
+    /// A registry of nothing, in memory: for asking what would be done on a new host.
+    pub fn empty() -> Result<Self> {
+        let mut store = Self { db: Connection::open_in_memory()?, wire: Tripwire::default() };
+        store.migrate(Path::new(""), false)?;
+        Ok(store)
+    }
+
+    fn connect(at: &Path, flags: OpenFlags, wire: Tripwire) -> Result<Self> {
+        let db = Connection::open_with_flags(at, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+            .with_context(|| format!("opening the registry `{}`", at.display()))?;
+        db.busy_timeout(PATIENCE)?;
+        db.execute_batch("PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;")
+            .with_context(|| format!("reading the registry `{}`", at.display()))?;
+        Ok(Self { db, wire })
+    }
+
+    fn version(&self) -> Result<usize> {
+        let version = user_version(&self.db)?;
+        if version > MIGRATIONS.len() {
+            let known = MIGRATIONS.len();
+            return Err(Fault::new(
+                Code::RegistryNewer,
+                format!(
+                    "the registry has version {version}, this program knows {known}; nothing was changed"
+                ),
+            )
+            .next("install the newer hostkit again: `hostkit --version`")
+            .into());
+        }
+        Ok(version)
+    }
+
+    fn migrate(&mut self, at: &Path, existed: bool) -> Result<()> {
+        let version = self.version()?;
+        if version == MIGRATIONS.len() {
+            return Ok(());
+        }
+        if existed && version > 0 {
+            self.copy(&at.with_extension(format!("v{version}.db")))?;
+        }
+        let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        // Another process may have done it while we waited.
+        let version = user_version(&tx)?;
+        for step in &MIGRATIONS[version..] {
+            tx.execute_batch(step)?;
+        }
+        tx.pragma_update(None, "user_version", i64::try_from(MIGRATIONS.len())?)?;
+        tx.commit().context("bringing the registry to this version")
+    }
+
+    /// Writes a complete copy beside the file.
+    fn copy(&self, to: &Path) -> Result<()> {
+        let new: PathBuf = to.with_extension("new");
+        let _ = std::fs::remove_file(&new);
+        self.db.execute("VACUUM INTO ?1", [new.to_string_lossy()]).context("copying the registry")?;
+        std::fs::File::open(&new)?.sync_all()?;
+        std::fs::rename(&new, to).context("keeping a copy of the registry")
+    }
+
+    /// What SQLite finds wrong with the file; empty when nothing.
+    pub fn integrity(&self) -> Result<Vec<String>> {
+        let mut query = self.db.prepare("PRAGMA integrity_check")?;
+        let lines: Vec<String> = query.query_map([], |r| r.get(0))?.collect::<std::result::Result<_, _>>()?;
+        Ok(lines.into_iter().filter(|l| l != "ok").collect())
+    }
+}
+
+fn user_version(db: &Connection) -> Result<usize> {
+    let version: i64 =
+        db.query_row("PRAGMA user_version", [], |r| r.get(0)).context("reading the registry")?;
+    Ok(usize::try_from(version)?)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_of_a_newer_version_is_refused_and_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().join("registry.db");
+        Store::open(&at, Tripwire::default()).unwrap().db.pragma_update(None, "user_version", 99).unwrap();
+        let before = std::fs::read(&at).unwrap();
+        let error = Store::open(&at, Tripwire::default()).unwrap_err();
+        assert_eq!(error.downcast_ref::<Fault>().unwrap().code, Code::RegistryNewer);
+        assert_eq!(std::fs::read(&at).unwrap(), before);
+    }
+
+    #[test]
+    fn the_file_is_for_root_alone_and_opening_it_again_changes_nothing() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().join("registry.db");
+        drop(Store::open(&at, Tripwire::default()).unwrap());
+        assert_eq!(std::fs::metadata(&at).unwrap().permissions().mode() & 0o777, 0o600);
+        let before = std::fs::read(&at).unwrap();
+        drop(Store::open(&at, Tripwire::default()).unwrap());
+        assert_eq!(std::fs::read(&at).unwrap(), before);
+    }
+}
