@@ -1,3 +1,5 @@
-//! The program; all of it will be in the library.
+//! The program; all of it is in the library.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    hostkit::main()
+}

@@ -1,0 +1,221 @@
+//! Everything a command may use, resolved once: the caller, the listener, the host, the registry.
+
+use std::{cell::RefCell, ffi::OsString, path::PathBuf, rc::Rc};
+
+use anyhow::{Context as _, Result};
+
+use super::{
+    Cli, Verb,
+    answer::Answer,
+    policy::{Policy, Principal, authorize, identify},
+};
+use crate::{
+    domain::{
+        fault::{Code, Fault},
+        layout,
+        name::ProjectName,
+    },
+    event::{Event, Ui},
+    operation::session::{Mode, Session},
+    project::template::Templates,
+    store::Store,
+    system::{Attr, Host, Tripwire, invoker::Caller, process},
+    ui::{Human, Quiet},
+};
+
+/// What the process was given, read in one place.
+#[derive(Debug, Default)]
+pub(crate) struct Environment {
+    /// `SUDO_UID`.
+    pub(crate) sudo_uid: Option<String>,
+    /// Whether `NO_COLOR` is set.
+    pub(crate) no_color: bool,
+    /// The directory the caller stands in.
+    pub(crate) directory: Option<PathBuf>,
+}
+
+/// A listener that a session borrows and the context keeps.
+#[derive(Clone)]
+struct Shared(Rc<RefCell<Listener>>);
+
+enum Listener {
+    Human(Human),
+    Quiet(Quiet),
+}
+
+impl Ui for Shared {
+    fn emit(&mut self, event: Event<'_>) {
+        match &mut *self.0.borrow_mut() {
+            Listener::Human(human) => human.emit(event),
+            Listener::Quiet(quiet) => quiet.emit(event),
+        }
+    }
+}
+
+/// One call's surroundings.
+pub(crate) struct Context {
+    environment: Environment,
+    listener: Shared,
+    caller: Option<Caller>,
+    #[cfg(feature = "fake")]
+    root: Option<PathBuf>,
+    /// Whether questions may be asked.
+    pub(super) may_ask: bool,
+    /// Whether a host that was never set up is fine.
+    pub(super) may_be_new: bool,
+    /// The project the answer is about.
+    pub(super) subject: Option<String>,
+}
+
+impl Context {
+    pub(super) fn new(cli: &Cli, environment: Environment) -> Self {
+        let silent = cli.json || cli.quiet;
+        let listener = if silent {
+            Listener::Quiet(Quiet::default())
+        } else {
+            Listener::Human(Human::new(cli.no_color || environment.no_color))
+        };
+        let terminal = std::io::IsTerminal::is_terminal(&std::io::stdin());
+        Self {
+            environment,
+            listener: Shared(Rc::new(RefCell::new(listener))),
+            caller: None,
+            #[cfg(feature = "fake")]
+            root: cli.root.clone(),
+            may_ask: terminal && !cli.no_input && !cli.json,
+            may_be_new: false,
+            subject: None,
+        }
+    }
+
+    /// Makes the process fit to act as root.
+    #[expect(clippy::unused_self, reason = "what is prepared is the process around the context")]
+    pub(super) fn prepare(&self) -> Result<()> {
+        process::sanitize()
+    }
+
+    /// What was warned of while nobody listened.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        match &*self.listener.0.borrow() {
+            Listener::Human(_) => Vec::new(),
+            Listener::Quiet(quiet) => quiet.warnings.clone(),
+        }
+    }
+
+    /// Runs a command if the caller may.
+    pub(super) fn call<V: Verb>(&mut self, verb: V) -> Result<Answer> {
+        self.subject = verb.project().map(ToString::to_string);
+        if V::POLICY != Policy::Anyone {
+            let caller = self.caller()?;
+            let principal = self.principal(&caller)?;
+            let _permit = authorize(&principal, V::POLICY, verb.project(), &caller)?;
+        }
+        verb.run(self)
+    }
+
+    /// Who calls.
+    pub(super) fn caller(&mut self) -> Result<Caller> {
+        if self.caller.is_none() {
+            self.caller = Some(Caller::resolve(self.environment.sudo_uid.as_deref())?);
+        }
+        self.caller.clone().context("the caller was just resolved")
+    }
+
+    fn principal(&self, caller: &Caller) -> Result<Principal> {
+        #[cfg(feature = "fake")]
+        if self.root.is_some() {
+            return Ok(Principal::Root);
+        }
+        if caller.uid == 0 || !caller.privileged {
+            return Ok(identify(caller, &[]));
+        }
+        let at = self.host()?.root.real(&layout::host::registry());
+        let accounts: Vec<(ProjectName, u32)> = match Store::look(&at)? {
+            Some(store) => store.projects()?.into_iter().map(|p| (p.spec.name, p.spec.uid)).collect(),
+            None => Vec::new(),
+        };
+        Ok(identify(caller, &accounts))
+    }
+
+    fn host(&self) -> Result<Host> {
+        #[cfg(feature = "fake")]
+        if let Some(root) = &self.root {
+            return Ok(crate::system::fake::World::kept(root)?.host(Tripwire::default()));
+        }
+        Host::real()
+    }
+
+    /// Where a path that the caller typed leads.
+    pub(super) fn absolute(&self, path: &OsString) -> PathBuf {
+        match &self.environment.directory {
+            Some(directory) => directory.join(path),
+            None => PathBuf::from(path),
+        }
+    }
+
+    /// Opens the host and the registry, and hands them to `work`.
+    pub(super) fn session<T>(
+        &mut self,
+        mode: Mode,
+        work: impl FnOnce(&mut Session<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let caller = self.caller()?;
+        let mut host = self.host()?;
+        let store = match mode {
+            Mode::Run => {
+                let state = layout::host::state();
+                if host.root.meta(&state)?.is_none() {
+                    host.root.mkdir(&state, Attr::root(0o711), None)?;
+                }
+                Store::open(&host.root.real(&layout::host::registry()), Tripwire::default())?
+            }
+            Mode::DryRun if self.may_be_new => {
+                Store::look(&host.root.real(&layout::host::registry()))?.map_or_else(Store::empty, Ok)?
+            }
+            Mode::DryRun => look(&host)?,
+        };
+        let templates = Templates::new(&overrides(&host)?)?;
+        let mut ui = self.listener.clone();
+        let mut session =
+            Session { host, store, ui: &mut ui, templates, caller: caller.name, mode, planned: None };
+        work(&mut session)
+    }
+
+    /// The same for looking only.
+    pub(super) fn look<T>(&mut self, work: impl FnOnce(&mut Session<'_>) -> Result<T>) -> Result<T> {
+        self.session(Mode::DryRun, work)
+    }
+}
+
+/// The registry as it is, or a fault that says what is missing.
+fn look(host: &Host) -> Result<Store> {
+    Store::look(&host.root.real(&layout::host::registry()))?.ok_or_else(|| {
+        Fault::new(Code::NotInitialised, "this host has not been set up for HostKit")
+            .next("hostkit init --base-domain example.com")
+            .into()
+    })
+}
+
+/// The administrator's templates. Only root's own files count: they end up in root's configuration.
+fn overrides(host: &Host) -> Result<Vec<(String, String)>> {
+    const LIMIT: u64 = 1 << 20;
+    let mut found = Vec::new();
+    for name in Templates::names() {
+        let path = layout::host::templates().join(name);
+        let Some(meta) = host.root.meta(&path)? else { continue };
+        if meta.attr.uid != 0 || meta.attr.mode & 0o022 != 0 {
+            return Err(Fault::new(
+                Code::InvalidTemplate,
+                format!("`{path}` can be written by others than root; nothing was changed"),
+            )
+            .next(format!("chown root:root {path} && chmod 644 {path}"))
+            .into());
+        }
+        let bytes = host.root.read(&path, LIMIT)?.unwrap_or_default();
+        let text = String::from_utf8(bytes).map_err(|_| {
+            Fault::new(Code::InvalidTemplate, format!("`{path}` is not UTF-8; nothing was changed"))
+        })?;
+        found.push((name.to_owned(), text));
+    }
+    Ok(found)
+}

@@ -1,0 +1,135 @@
+//! `init`, `history` and `gc`: commands about the host itself.
+
+use anyhow::Result;
+use clap::Args;
+use serde_json::json;
+
+use super::{
+    Verb,
+    answer::{Answer, table},
+    context::Context,
+    policy::Policy,
+};
+use crate::{
+    domain::{hostname::Hostname, name::ProjectName},
+    operation::{
+        init::init,
+        lifecycle::collect,
+        session::{Mode, Outcome},
+    },
+};
+
+/// Set the host up for HostKit; doing it again changes nothing
+#[derive(Args, Clone, Debug)]
+pub(crate) struct InitArgs {
+    /// The domain that projects' addresses stand under, such as `example.com`
+    #[arg(long, value_name = "DOMAIN")]
+    base_domain: Option<Hostname>,
+    /// Show what would be done, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Verb for InitArgs {
+    const NAME: &'static str = "init";
+    const POLICY: Policy = Policy::Root;
+    const EXAMPLES: &'static [&'static str] =
+        &["hostkit init --base-domain example.com", "hostkit init", "hostkit init --dry-run"];
+
+    fn run(self, cx: &mut Context) -> Result<Answer> {
+        let mode = if self.dry_run { Mode::DryRun } else { Mode::Run };
+        cx.may_be_new = true;
+        let (outcome, set, planned) = cx.session(mode, |session| {
+            let (outcome, set) = init(session, self.base_domain.as_ref())?;
+            Ok((outcome, set, session.planned.take()))
+        })?;
+        if let Some(plan) = planned {
+            return Ok(Answer::planned(&plan).outcome(outcome));
+        }
+        let domain = &set.base_domain;
+        let already = if outcome == Outcome::Unchanged { "already " } else { "" };
+        let text =
+            format!("This host is {already}set up; projects get addresses such as http://NAME.{domain}");
+        Ok(Answer::new(text, json!({ "base_domain": domain }))
+            .outcome(outcome)
+            .next("hostkit provision NAME"))
+    }
+}
+
+/// List the operations: who, when, what, with what outcome
+#[derive(Args, Clone, Debug)]
+pub(crate) struct HistoryArgs {
+    /// The project; everything without this
+    name: Option<ProjectName>,
+    /// How many, newest first
+    #[arg(long, short = 'n', default_value_t = 20)]
+    limit: u16,
+}
+
+impl Verb for HistoryArgs {
+    const NAME: &'static str = "history";
+    const POLICY: Policy = Policy::Owner;
+    const EXAMPLES: &'static [&'static str] =
+        &["hostkit history", "hostkit history blog -n 5", "hostkit history --json"];
+
+    fn project(&self) -> Option<&ProjectName> {
+        self.name.as_ref()
+    }
+    fn run(self, cx: &mut Context) -> Result<Answer> {
+        let project = self.name.as_ref().map(ProjectName::as_str);
+        let rows = cx.look(|session| session.store.history(project, usize::from(self.limit)))?;
+        let lines: Vec<Vec<String>> = rows
+            .iter()
+            .map(|r| {
+                let whose = if r.project.is_empty() { "host".to_owned() } else { r.project.clone() };
+                let outcome =
+                    r.outcome.as_deref().unwrap_or(&r.state).lines().next().unwrap_or_default().to_owned();
+                let when = r
+                    .started_at
+                    .split('.')
+                    .next()
+                    .unwrap_or_default()
+                    .trim_end_matches('Z')
+                    .replace('T', " ");
+                vec![
+                    r.id.to_string(),
+                    when,
+                    whose,
+                    r.verb.clone(),
+                    r.caller.clone(),
+                    r.state.clone(),
+                    outcome,
+                ]
+            })
+            .collect();
+        let data = json!({ "operations": rows });
+        if lines.is_empty() {
+            return Ok(Answer::new("nothing has happened yet", data));
+        }
+        Ok(Answer::new(
+            table(&["ID", "STARTED (UTC)", "PROJECT", "WHAT", "BY", "STATE", "OUTCOME"], &lines),
+            data,
+        ))
+    }
+}
+
+/// Empty the trash of what nobody can have back; a timer does it every day
+#[derive(Args, Clone, Debug)]
+pub(crate) struct GcArgs {}
+
+impl Verb for GcArgs {
+    const NAME: &'static str = "gc";
+    const POLICY: Policy = Policy::Root;
+    const EXAMPLES: &'static [&'static str] = &["hostkit gc"];
+
+    fn run(self, cx: &mut Context) -> Result<Answer> {
+        let gone = cx.session(Mode::Run, collect)?;
+        let outcome = if gone == 0 { Outcome::Unchanged } else { Outcome::Changed };
+        let text = match gone {
+            0 => "the trash holds nothing that could go".to_owned(),
+            1 => "1 tree is gone for good".to_owned(),
+            n => format!("{n} trees are gone for good"),
+        };
+        Ok(Answer::new(text, json!({ "removed": gone })).outcome(outcome))
+    }
+}

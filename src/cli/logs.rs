@@ -1,0 +1,122 @@
+//! `logs`: what a project's process wrote.
+
+use std::{
+    io::{Read, Seek, SeekFrom, Write},
+    time::Duration,
+};
+
+use anyhow::Result;
+use clap::Args;
+use serde_json::json;
+
+use super::{Verb, answer::Answer, context::Context, policy::Policy};
+use crate::{
+    domain::{layout::HostPath, name::ProjectName},
+    operation::session::Session,
+    system::process,
+};
+
+/// How far back a log is looked through for its last lines, in bytes.
+const WINDOW: u64 = 1 << 20;
+const PACE: Duration = Duration::from_millis(200);
+/// The files, with the label that stands before their lines.
+const FILES: [(&str, &str); 2] = [("app.log", "app"), ("error.log", "err")];
+
+/// Show what a project's process wrote
+#[derive(Args, Clone, Debug)]
+pub(crate) struct LogsArgs {
+    /// The project
+    name: ProjectName,
+    /// Go on showing what it writes
+    #[arg(long, short)]
+    follow: bool,
+    /// How many lines of each log
+    #[arg(long, short = 'n', default_value_t = 100)]
+    lines: u16,
+}
+
+impl Verb for LogsArgs {
+    const NAME: &'static str = "logs";
+    const POLICY: Policy = Policy::Owner;
+    const EXAMPLES: &'static [&'static str] =
+        &["hostkit logs api", "hostkit logs api -n 20", "hostkit logs api -f"];
+
+    fn project(&self) -> Option<&ProjectName> {
+        Some(&self.name)
+    }
+    fn run(self, cx: &mut Context) -> Result<Answer> {
+        cx.look(|session| {
+            session.project(&self.name)?;
+            let mut text = Vec::new();
+            let mut seen = Vec::new();
+            for (file, label) in FILES {
+                let path = self.name.logs().join(file);
+                let (lines, end) = tail(session, &path, usize::from(self.lines))?;
+                text.extend(lines.into_iter().map(|l| (label, l)));
+                seen.push((path, label, end));
+            }
+            if self.follow {
+                for (label, line) in &text {
+                    if !show(label, line) {
+                        return Ok(Answer::default());
+                    }
+                }
+                return follow(session, seen);
+            }
+            let data: Vec<_> =
+                text.iter().map(|(label, line)| json!({ "log": label, "line": line })).collect();
+            let shown: Vec<String> = text.iter().map(|(label, line)| format!("{label} | {line}")).collect();
+            Ok(Answer::new(shown.join("\n"), json!({ "lines": data })))
+        })
+    }
+}
+
+/// The last lines of a log, and where it ends.
+fn tail(session: &Session<'_>, path: &HostPath, lines: usize) -> Result<(Vec<String>, u64)> {
+    let (text, end) = since(session, path, None)?;
+    let all: Vec<&str> = text.lines().collect();
+    Ok((all[all.len().saturating_sub(lines)..].iter().map(|l| (*l).to_owned()).collect(), end))
+}
+
+/// What a log holds from `from` on (or near its end), and where it ends now.
+fn since(session: &Session<'_>, path: &HostPath, from: Option<u64>) -> Result<(String, u64)> {
+    let Some(mut file) = session.host.root.open_file(path)? else { return Ok((String::new(), 0)) };
+    let end = file.seek(SeekFrom::End(0))?;
+    let from = match from {
+        // Shorter than before: it was rotated.
+        Some(from) if from > end => 0,
+        Some(from) => from,
+        None => end.saturating_sub(WINDOW),
+    };
+    file.seek(SeekFrom::Start(from))?;
+    let mut bytes = Vec::new();
+    file.take(WINDOW).read_to_end(&mut bytes)?;
+    Ok((String::from_utf8_lossy(&bytes).into_owned(), from + bytes.len() as u64))
+}
+
+/// Shows a line; says whether anybody still reads.
+fn show(label: &str, line: &str) -> bool {
+    let mut out = std::io::stdout();
+    writeln!(out, "{label} | {line}").and_then(|()| out.flush()).is_ok()
+}
+
+fn follow(session: &Session<'_>, mut seen: Vec<(HostPath, &'static str, u64)>) -> Result<Answer> {
+    while process::keep_going().is_ok() {
+        for (path, label, end) in &mut seen {
+            let (text, now) = since(session, path, Some(*end))?;
+            // Half a line waits for its other half, unless it is too long to wait for.
+            let whole = text
+                .rfind('\n')
+                .map_or(if text.len() as u64 >= WINDOW { text.len() } else { 0 }, |at| at + 1);
+            let rest = (text.len() - whole) as u64;
+            *end = now - rest;
+            for line in text[..whole].lines() {
+                if !show(label, line) {
+                    return Ok(Answer::default());
+                }
+            }
+        }
+        session.host.clock.sleep(PACE);
+    }
+    Ok(Answer::default())
+}

@@ -1,0 +1,215 @@
+//! Words in, an exit status out. Knows clap and the operations; touches nothing itself.
+
+mod answer;
+mod context;
+mod doctor;
+mod host;
+mod lifecycle;
+mod logs;
+mod meta;
+mod policy;
+mod project;
+mod provision;
+mod release;
+mod report;
+mod status;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use self::{answer::Answer, context::Context, policy::Policy};
+use crate::domain::name::ProjectName;
+
+/// A command: what it is called, who may call it, what it looks like in use, and what it does.
+///
+/// All four are part of the definition; a command without a policy does not compile.
+trait Verb {
+    /// Its name in answers and records.
+    const NAME: &'static str;
+    /// Who may call it.
+    const POLICY: Policy;
+    /// Real calls, shown first in its help and run as tests.
+    const EXAMPLES: &'static [&'static str];
+
+    /// The project it is about, if it is about one.
+    fn project(&self) -> Option<&ProjectName> {
+        None
+    }
+    /// Does it.
+    fn run(self, cx: &mut Context) -> Result<Answer>;
+}
+
+/// HostKit turns one Linux server into a home for many projects
+#[derive(Debug, Parser)]
+#[command(name = "hostkit", version, disable_help_subcommand = true, max_term_width = 100)]
+struct Cli {
+    /// Answer with one JSON object on standard output
+    #[arg(long, global = true, help_heading = "Output")]
+    json: bool,
+    /// Say nothing while working
+    #[arg(long, short, global = true, help_heading = "Output")]
+    quiet: bool,
+    /// Use no colours (so does `NO_COLOR`)
+    #[arg(long, global = true, help_heading = "Output")]
+    no_color: bool,
+    /// Ask nothing, even on a terminal
+    #[arg(long, global = true, help_heading = "Output")]
+    no_input: bool,
+    /// A directory that stands for `/`, with fakes for its daemons
+    #[cfg(feature = "fake")]
+    #[arg(long, global = true, hide = true)]
+    root: Option<std::path::PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Declares the commands: one line each. The documentation comment of its arguments is its help.
+macro_rules! commands {
+    ($($Variant:ident($module:ident::$Args:ident) = $name:literal $(, $hide:ident)?;)+) => {
+        #[derive(Debug, Subcommand)]
+        enum Command {
+            $(#[command(name = $name, $($hide = true)?)] $Variant($module::$Args),)+
+            /// Make, list, show, delete and bring back projects
+            #[command(subcommand)]
+            Project(project::ProjectCommand),
+        }
+
+        impl Command {
+            fn run(self, cx: &mut Context) -> Result<Answer> {
+                match self {
+                    $(Self::$Variant(args) => cx.call(args),)+
+                    Self::Project(command) => command.run(cx),
+                }
+            }
+            fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$Variant(_) => <$module::$Args as Verb>::NAME,)+
+                    Self::Project(command) => command.name(),
+                }
+            }
+        }
+
+        /// Every command with who may call it and its examples, for help and for tests.
+        fn catalogue() -> Vec<(&'static str, Policy, &'static [&'static str])> {
+            let mut all = vec![$((<$module::$Args as Verb>::NAME, <$module::$Args as Verb>::POLICY, <$module::$Args as Verb>::EXAMPLES)),+];
+            all.extend(project::catalogue());
+            all
+        }
+    };
+}
+
+commands! {
+    Init(host::InitArgs) = "init";
+    Provision(provision::ProvisionArgs) = "provision";
+    Deploy(release::DeployArgs) = "deploy";
+    Rollback(release::RollbackArgs) = "rollback";
+    Releases(release::ReleasesArgs) = "releases";
+    Status(status::StatusArgs) = "status";
+    Logs(logs::LogsArgs) = "logs";
+    Start(lifecycle::StartArgs) = "start";
+    Stop(lifecycle::StopArgs) = "stop";
+    Restart(lifecycle::RestartArgs) = "restart";
+    Doctor(doctor::DoctorArgs) = "doctor";
+    Repair(doctor::RepairArgs) = "repair";
+    History(host::HistoryArgs) = "history";
+    Gc(host::GcArgs) = "gc";
+    Completions(meta::CompletionsArgs) = "completions";
+    Man(meta::ManArgs) = "man";
+    Help(meta::HelpArgs) = "help";
+    Pack(meta::PackArgs) = "__pack", hide;
+}
+
+const HELP: &str = "{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}";
+
+const OVERVIEW: &[&str] = &[
+    "hostkit provision blog --static",
+    "hostkit deploy blog --source examples/static",
+    "hostkit rollback blog",
+    "hostkit status",
+];
+
+const TOPICS: &str = "Topics: `hostkit help exit-codes`, `hostkit help json`, `hostkit help hostkit.toml`";
+
+/// The whole command line, with examples in front of every help.
+fn command() -> clap::Command {
+    let mut root = Cli::command().help_template(HELP).before_help(examples(OVERVIEW)).after_help(TOPICS);
+    for (name, _, calls) in catalogue() {
+        let mut path = name.split(' ');
+        let (first, second) = (path.next().unwrap_or_default(), path.next());
+        root = root.mut_subcommand(first, |sub| match second {
+            None => with_examples(sub, calls),
+            Some(second) => sub.help_template(HELP).mut_subcommand(second, |s| with_examples(s, calls)),
+        });
+    }
+    root
+}
+
+fn with_examples(command: clap::Command, calls: &[&str]) -> clap::Command {
+    let command = command.help_template(HELP);
+    if calls.is_empty() { command } else { command.before_help(examples(calls)) }
+}
+
+fn examples(calls: &[&str]) -> String {
+    let lines: Vec<String> = calls.iter().map(|c| format!("  {c}")).collect();
+    format!("Examples:\n{}\n\n", lines.join("\n"))
+}
+
+/// One run of the program.
+pub(crate) fn main(argv: Vec<std::ffi::OsString>, env: context::Environment) -> ExitCode {
+    // Help and versions work on a broken machine: nothing has been looked at yet.
+    let json_asked = argv.iter().any(|a| a == "--json");
+    let matches = match command().try_get_matches_from(argv) {
+        Ok(matches) => matches,
+        Err(error) => return report::usage(&error, json_asked),
+    };
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => return report::usage(&error, json_asked),
+    };
+    let name = cli.command.name();
+    let json = cli.json;
+    let mut cx = Context::new(&cli, env);
+    let result = cx.prepare().and_then(|()| cli.command.run(&mut cx));
+    let warnings = cx.warnings();
+    // The listener's last line comes before the answer.
+    let subject = cx.subject.take();
+    drop(cx);
+    report::finish(name, subject, json, warnings, result)
+}
+
+pub(crate) use self::context::Environment;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn every_visible_command_shows_real_calls_of_itself() {
+        for (name, _, calls) in catalogue() {
+            let hidden = name.starts_with("__");
+            assert!(hidden || !calls.is_empty(), "`{name}` has no examples");
+            for call in calls {
+                assert!(call.contains(&format!("hostkit {name}")), "`{call}` is no call of `{name}`");
+            }
+        }
+    }
+
+    #[test]
+    fn every_example_parses() {
+        for (_, _, calls) in catalogue() {
+            for call in calls {
+                let call = call.split(" < ").next().unwrap_or(call).split("    #").next().unwrap_or(call);
+                let call = call.split("| ").last().unwrap_or(call);
+                let words = shell_words::split(call).expect("an example is a call");
+                command().try_get_matches_from(&words).unwrap_or_else(|e| panic!("{call}: {e}"));
+            }
+        }
+    }
+}

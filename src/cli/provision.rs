@@ -1,0 +1,169 @@
+//! `provision`: a project with everything that belongs to it.
+
+use std::ffi::OsString;
+
+use anyhow::Result;
+use clap::{ArgGroup, Args};
+use serde_json::json;
+
+use super::{
+    Verb,
+    answer::Answer,
+    context::Context,
+    policy::Policy,
+    release::{DeployArgs, upload},
+};
+use crate::{
+    domain::{command::StartCommand, name::ProjectName, port::Port, runtime::Runtime},
+    operation::{
+        provision::{Wish, provision},
+        session::{Mode, Outcome},
+    },
+    plan::Foreign,
+    project::ProjectSpec,
+};
+
+/// The runtime a user names; without one it is detected at the first deploy.
+#[derive(Args, Clone, Debug, Default)]
+#[command(group(ArgGroup::new("runtime").args(["is_static", "node", "python", "nextjs"])))]
+#[expect(clippy::struct_excessive_bools, reason = "these are flags, of which one at most is given")]
+pub(crate) struct RuntimeArgs {
+    /// Files that nginx serves
+    #[arg(long = "static", help_heading = "Application")]
+    is_static: bool,
+    /// A Node.js program
+    #[arg(long, help_heading = "Application")]
+    node: bool,
+    /// A Python program, started as `python -m app`
+    #[arg(long, help_heading = "Application")]
+    python: bool,
+    /// A Next.js application that has been built
+    #[arg(long, help_heading = "Application")]
+    nextjs: bool,
+    /// The command that starts it, such as `./server --port $PORT`
+    #[arg(long, value_name = "COMMAND", value_parser = StartCommand::parse, help_heading = "Application")]
+    start_cmd: Option<StartCommand>,
+}
+
+impl RuntimeArgs {
+    /// The runtime that was named.
+    pub(super) fn runtime(&self) -> Option<Runtime> {
+        [
+            (self.is_static, Runtime::Static),
+            (self.node, Runtime::Node),
+            (self.python, Runtime::Python),
+            (self.nextjs, Runtime::Nextjs),
+        ]
+        .into_iter()
+        .find_map(|(said, runtime)| said.then_some(runtime))
+    }
+    /// The start command that was given.
+    pub(super) fn start(&self) -> Option<StartCommand> {
+        self.start_cmd.clone()
+    }
+}
+
+/// Words of the contract for services that are on by default. None of them is offered yet, so there
+/// is nothing to leave out; scripts may say so all the same.
+#[derive(Args, Clone, Debug, Default)]
+#[expect(clippy::struct_field_names, reason = "the words are the contract's")]
+pub(crate) struct WithoutArgs {
+    /// Make no database (none is made yet)
+    #[arg(long, hide_short_help = true, help_heading = "Services")]
+    no_db: bool,
+    /// Make no object storage (none is made yet)
+    #[arg(long, hide_short_help = true, help_heading = "Services")]
+    no_storage: bool,
+    /// Set up no sign-in service (none is set up yet)
+    #[arg(long, hide_short_help = true, help_heading = "Services")]
+    no_auth: bool,
+}
+
+/// Make a project: account, home, port, web address; with `--source` also its first release
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ProvisionArgs {
+    /// The project's name: 3–32 lower-case letters, digits and single hyphens
+    name: ProjectName,
+    #[command(flatten)]
+    runtime: RuntimeArgs,
+    /// Deploy this at once: a directory, a .tar.gz file, or - for standard input
+    #[arg(long, value_name = "SOURCE", help_heading = "Application")]
+    source: Option<OsString>,
+    /// The port its process listens on; one is chosen without this
+    #[arg(long)]
+    port: Option<Port>,
+    /// Take over an account or files of this name that exist already
+    #[arg(long)]
+    adopt: bool,
+    /// Show what would be done, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    without: WithoutArgs,
+}
+
+impl Verb for ProvisionArgs {
+    const NAME: &'static str = "provision";
+    const POLICY: Policy = Policy::Root;
+    const EXAMPLES: &'static [&'static str] = &[
+        "hostkit provision blog",
+        "hostkit provision site --static --source examples/static",
+        "hostkit provision api --node --dry-run",
+        "hostkit provision worker-api --start-cmd './server --port $PORT'",
+    ];
+
+    fn project(&self) -> Option<&ProjectName> {
+        Some(&self.name)
+    }
+
+    fn run(self, cx: &mut Context) -> Result<Answer> {
+        let wish = Wish {
+            name: self.name.clone(),
+            runtime: self.runtime.runtime(),
+            start: self.runtime.start(),
+            port: self.port,
+            foreign: if self.adopt { Foreign::Adopt } else { Foreign::Refuse },
+        };
+        let mode = if self.dry_run { Mode::DryRun } else { Mode::Run };
+        let (outcome, spec, planned) = cx.session(mode, |session| {
+            let (outcome, spec) = provision(session, &wish)?;
+            Ok((outcome, spec, session.planned.take()))
+        })?;
+        if let Some(plan) = planned {
+            return Ok(Answer::planned(&plan).outcome(outcome));
+        }
+        match self.source {
+            None => Ok(answer(outcome, &spec)),
+            Some(source) => {
+                let deploy = DeployArgs::of(self.name, source, self.runtime);
+                let mut deployed = upload(deploy, cx)?;
+                deployed.changed = true;
+                deployed.text = format!("{}\n{}", summary(outcome, &spec), deployed.text);
+                Ok(deployed)
+            }
+        }
+    }
+}
+
+fn summary(outcome: Outcome, spec: &ProjectSpec) -> String {
+    let (name, port, domain) = (&spec.name, spec.port, &spec.domain);
+    match outcome {
+        Outcome::Unchanged => format!("{name} is provisioned already: http://{domain}, port {port}"),
+        _ => format!("Provisioned {name}: http://{domain}, account {name} (uid {}), port {port}", spec.uid),
+    }
+}
+
+fn answer(outcome: Outcome, spec: &ProjectSpec) -> Answer {
+    let name = &spec.name;
+    let answer = Answer::new(summary(outcome, spec), data(spec)).outcome(outcome);
+    if spec.live.is_none() { answer.next(format!("hostkit deploy {name} --source DIR")) } else { answer }
+}
+
+/// A project for programs.
+pub(super) fn data(spec: &ProjectSpec) -> serde_json::Value {
+    json!({
+        "name": spec.name, "uid": spec.uid, "port": spec.port, "domain": spec.domain,
+        "url": format!("http://{}", spec.domain), "home": spec.name.home(), "unit": spec.name.unit(),
+        "runtime": spec.runtime(), "running": spec.running, "release": spec.live_release(), "kept": spec.kept,
+    })
+}

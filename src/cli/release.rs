@@ -1,0 +1,210 @@
+//! `deploy`, `rollback` and `releases`.
+
+use std::ffi::OsString;
+
+use anyhow::Result;
+use clap::Args;
+use serde_json::json;
+
+use super::{
+    Verb,
+    answer::{Answer, table},
+    context::Context,
+    policy::Policy,
+    provision::RuntimeArgs,
+};
+use crate::{
+    domain::{name::ProjectName, release::ReleaseId},
+    operation::{
+        deploy::{Deployed, Upload, deploy, size},
+        lifecycle::rollback,
+        session::{Mode, Outcome},
+    },
+    system::source::{Packer, Source, Stream},
+};
+
+/// The hidden command that reads a source with the caller's permissions.
+pub(super) const PACK: &str = "__pack";
+
+/// Deploy a source: it becomes a release, and goes live when it is healthy
+#[derive(Args, Clone, Debug)]
+pub(crate) struct DeployArgs {
+    /// The project
+    name: ProjectName,
+    /// A directory, a .tar.gz or .tar file, or - for an archive on standard input
+    #[arg(long, value_name = "SOURCE", help_heading = "Application")]
+    source: OsString,
+    #[command(flatten)]
+    runtime: RuntimeArgs,
+    /// Show what would be done, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Deploy although the limit of deploys an hour is reached (there is none yet)
+    #[arg(long, hide_short_help = true)]
+    override_ratelimit: bool,
+}
+
+impl DeployArgs {
+    /// A deploy that follows provisioning.
+    pub(super) fn of(name: ProjectName, source: OsString, runtime: RuntimeArgs) -> Self {
+        Self { name, source, runtime, dry_run: false, override_ratelimit: false }
+    }
+}
+
+impl Verb for DeployArgs {
+    const NAME: &'static str = "deploy";
+    const POLICY: Policy = Policy::Owner;
+    const EXAMPLES: &'static [&'static str] = &[
+        "hostkit deploy blog --source examples/static",
+        "hostkit deploy blog --source release.tar.gz",
+        "tar -cz -C examples/static . | hostkit deploy blog --source -",
+        "hostkit deploy blog --source examples/static --dry-run",
+    ];
+
+    fn project(&self) -> Option<&ProjectName> {
+        Some(&self.name)
+    }
+    fn run(self, cx: &mut Context) -> Result<Answer> {
+        upload(self, cx)
+    }
+}
+
+/// Deploys what the arguments name.
+pub(super) fn upload(args: DeployArgs, cx: &mut Context) -> Result<Answer> {
+    let mode = if args.dry_run { Mode::DryRun } else { Mode::Run };
+    let caller = cx.caller()?;
+    let path = cx.absolute(&args.source);
+    let (outcome, deployed, planned) = cx.session(mode, |session| {
+        // Before anything is read: a name that does not exist should not cost an upload.
+        session.project(&args.name)?;
+        let mut stdin;
+        let mut packer;
+        let (archive, source): (&mut dyn Source, _) = if args.source == "-" {
+            stdin = Stream(std::io::stdin().lock());
+            (&mut stdin, "standard input".to_owned())
+        } else {
+            packer = Packer::start(PACK, path.as_os_str(), &caller)?;
+            (&mut packer, path.display().to_string())
+        };
+        let mut upload =
+            Upload { archive, source, runtime: args.runtime.runtime(), start: args.runtime.start() };
+        let (outcome, deployed) = deploy(session, &args.name, &mut upload)?;
+        Ok((outcome, deployed, session.planned.take()))
+    })?;
+    match planned {
+        Some(plan) => Ok(Answer::planned(&plan).outcome(outcome).warn(deployed.warnings)),
+        None => Ok(answer(outcome, deployed)),
+    }
+}
+
+fn answer(outcome: Outcome, done: Deployed) -> Answer {
+    let Deployed { spec, previous, release, why, warnings } = done;
+    let (name, domain) = (&spec.name, &spec.domain);
+    let text = format!(
+        "Live  http://{domain}  release {}  {} files, {}",
+        release.id,
+        release.files,
+        size(release.bytes)
+    );
+    let data = json!({
+        "release": release.id, "previous": previous, "live": release.id, "url": format!("http://{domain}"),
+        "runtime": release.launch.runtime, "files": release.files, "bytes": release.bytes, "why": why,
+    });
+    let answer = Answer::new(text, data).outcome(outcome).warn(warnings);
+    match previous {
+        Some(_) => answer.next(format!("hostkit rollback {name}    # undo")),
+        None => answer,
+    }
+}
+
+/// Go back to the release before, or to a named one
+#[derive(Args, Clone, Debug)]
+pub(crate) struct RollbackArgs {
+    /// The project
+    name: ProjectName,
+    /// The release; the one before the live one without this
+    release: Option<ReleaseId>,
+    /// Show what would be done, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Verb for RollbackArgs {
+    const NAME: &'static str = "rollback";
+    const POLICY: Policy = Policy::Owner;
+    const EXAMPLES: &'static [&'static str] = &[
+        "hostkit rollback blog",
+        "hostkit rollback blog 20261120-080231",
+        "hostkit rollback blog --dry-run",
+    ];
+
+    fn project(&self) -> Option<&ProjectName> {
+        Some(&self.name)
+    }
+    fn run(self, cx: &mut Context) -> Result<Answer> {
+        let mode = if self.dry_run { Mode::DryRun } else { Mode::Run };
+        let (outcome, swapped, planned) = cx.session(mode, |session| {
+            let (outcome, swapped) = rollback(session, &self.name, self.release.as_ref())?;
+            Ok((outcome, swapped, session.planned.take()))
+        })?;
+        if let Some(plan) = planned {
+            return Ok(Answer::planned(&plan).outcome(outcome));
+        }
+        let (from, to, domain) = (&swapped.from, &swapped.to.id, &swapped.spec.domain);
+        let data = json!({ "release": to, "previous": from, "live": to, "url": format!("http://{domain}") });
+        if outcome == Outcome::Unchanged {
+            return Ok(Answer::new(format!("{to} is live already"), data));
+        }
+        let text = format!("Live again  http://{domain}  release {to}, instead of {from}");
+        Ok(Answer::new(text, data)
+            .outcome(outcome)
+            .next(format!("hostkit rollback {} {from}    # undo", self.name)))
+    }
+}
+
+/// List the releases of a project, newest first
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ReleasesArgs {
+    /// The project
+    name: ProjectName,
+}
+
+impl Verb for ReleasesArgs {
+    const NAME: &'static str = "releases";
+    const POLICY: Policy = Policy::Owner;
+    const EXAMPLES: &'static [&'static str] = &["hostkit releases blog", "hostkit releases blog --json"];
+
+    fn project(&self) -> Option<&ProjectName> {
+        Some(&self.name)
+    }
+    fn run(self, cx: &mut Context) -> Result<Answer> {
+        let rows = cx.look(|session| {
+            let spec = session.project(&self.name)?.spec;
+            session.store.releases(spec.uid)
+        })?;
+        let data = rows.iter().map(|r| {
+            json!({ "id": r.id, "state": r.state, "runtime": r.launch.runtime, "source": r.source, "files": r.files,
+                    "bytes": r.bytes, "created_at": r.created_at, "created_by": r.created_by })
+        });
+        let data = json!({ "releases": data.collect::<Vec<_>>() });
+        if rows.is_empty() {
+            return Ok(Answer::new("no releases yet", data)
+                .next(format!("hostkit deploy {} --source DIR", self.name)));
+        }
+        let lines: Vec<Vec<String>> = rows
+            .iter()
+            .map(|r| {
+                let runtime = r.launch.runtime.to_string();
+                vec![
+                    r.id.to_string(),
+                    r.state.text().to_owned(),
+                    runtime,
+                    size(r.bytes),
+                    r.created_by.clone(),
+                    r.source.clone(),
+                ]
+            })
+            .collect();
+        Ok(Answer::new(table(&["RELEASE", "STATE", "RUNTIME", "SIZE", "BY", "SOURCE"], &lines), data))
+    }
+}

@@ -1,0 +1,130 @@
+//! `status`: what runs, at a glance.
+
+use anyhow::Result;
+use clap::Args;
+use serde_json::json;
+
+use super::{
+    Verb,
+    answer::{Answer, table},
+    context::Context,
+    policy::Policy,
+    provision::data,
+};
+use crate::{
+    domain::{layout::UnitName, name::ProjectName},
+    operation::session::Session,
+    project::ProjectSpec,
+    resource::{Any, probe},
+    system::UnitStatus,
+};
+
+/// Show what runs: all projects, or one
+#[derive(Args, Clone, Debug)]
+pub(crate) struct StatusArgs {
+    /// The project; all without this
+    name: Option<ProjectName>,
+}
+
+impl Verb for StatusArgs {
+    const NAME: &'static str = "status";
+    const POLICY: Policy = Policy::Owner;
+    const EXAMPLES: &'static [&'static str] =
+        &["hostkit status", "hostkit status blog", "hostkit status --json"];
+
+    fn project(&self) -> Option<&ProjectName> {
+        self.name.as_ref()
+    }
+    fn run(self, cx: &mut Context) -> Result<Answer> {
+        match &self.name {
+            None => cx.look(all),
+            Some(name) => cx.look(|session| one(session, name)),
+        }
+    }
+}
+
+/// A project's state in one word.
+fn state(spec: &ProjectSpec, unit: Option<&UnitStatus>) -> &'static str {
+    match &spec.live {
+        None => "empty",
+        Some((_, launch)) if launch.exec.is_none() => "live",
+        Some(_) if !spec.running => "stopped",
+        Some(_) => match unit.map(|u| u.active.as_str()) {
+            Some("active") => "live",
+            Some("activating") => "restarting",
+            _ => "down",
+        },
+    }
+}
+
+fn unit_of<'u>(
+    units: &'u std::collections::BTreeMap<String, UnitStatus>,
+    unit: &UnitName,
+) -> Option<&'u UnitStatus> {
+    units.get(unit.as_str())
+}
+
+fn all(session: &mut Session<'_>) -> Result<Answer> {
+    let projects = session.store.projects()?;
+    // One call for all of them: asking for each costs milliseconds a unit.
+    let units = session.host.systemd.list()?;
+    let mut rows = Vec::new();
+    let mut lines = Vec::new();
+    let mut sick = Vec::new();
+    for project in &projects {
+        let spec = &project.spec;
+        let state = state(spec, unit_of(&units, &spec.name.unit()));
+        let release = spec.live_release().map_or_else(|| "–".to_owned(), ToString::to_string);
+        let mut row = data(spec);
+        row["state"] = json!(state);
+        rows.push(row);
+        if matches!(state, "down" | "restarting") {
+            sick.push(spec.name.to_string());
+        }
+        lines.push(vec![
+            spec.name.to_string(),
+            state.to_owned(),
+            release,
+            spec.port.to_string(),
+            format!("http://{}", spec.domain),
+        ]);
+    }
+    let data = json!({ "projects": rows });
+    if lines.is_empty() {
+        return Ok(Answer::new("no projects yet", data).next("hostkit provision NAME"));
+    }
+    let mut answer = Answer::new(table(&["PROJECT", "STATE", "RELEASE", "PORT", "URL"], &lines), data);
+    for name in sick {
+        answer = answer.next(format!("hostkit logs {name} -n 50"));
+    }
+    Ok(answer)
+}
+
+fn one(session: &mut Session<'_>, name: &ProjectName) -> Result<Answer> {
+    let spec = session.project(name)?.spec;
+    let units = session.host.systemd.list()?;
+    let state = state(&spec, unit_of(&units, &name.unit()));
+    let releases = session.store.releases(spec.uid)?;
+    let service = session.store.owned(name.as_str())?.into_iter().find_map(|r| match r {
+        Any::Service(service) if service.running => Some(service),
+        _ => None,
+    });
+    let health = service
+        .map(|s| probe(&s.health, &session.host).map_or_else(|e| format!("{e:#}"), |()| "ok".to_owned()));
+    let mut text = format!("{name}  {state}  http://{}", spec.domain);
+    if let Some(health) = &health {
+        text.push_str(&format!("\nhealth   {health}"));
+    }
+    for release in releases.iter().take(5) {
+        text.push_str(&format!(
+            "\nrelease  {}  {:<8} by {}",
+            release.id,
+            release.state.text(),
+            release.created_by
+        ));
+    }
+    let mut all = data(&spec);
+    all["state"] = json!(state);
+    all["health"] = json!(health);
+    Ok(Answer::new(text, all))
+}
