@@ -39,6 +39,8 @@ pub struct Step {
     pub reason: String,
     /// Somebody else changed it since HostKit last did.
     pub drifted: bool,
+    /// Its place in the order in which what was owned went up; undoing puts back in that order.
+    pub rank: usize,
 }
 
 /// What it takes to go from owning one list of resources to having another.
@@ -66,7 +68,11 @@ impl Plan {
     /// One rule of order, here and in [`crate::operation`]: take away backwards, then put up
     /// forwards. So a unit stops before its account goes, and starts after its files come.
     pub fn between(owned: Vec<Any>, wanted: Vec<Any>, foreign: Foreign, host: &Host) -> Result<Self> {
-        let mut owned: Vec<(String, Any)> = owned.into_iter().map(|r| (r.id(), r)).collect();
+        let mut owned: Vec<Owned> = owned
+            .into_iter()
+            .enumerate()
+            .map(|(rank, resource)| Owned { rank, id: resource.id(), resource })
+            .collect();
         let put = put_up(&mut owned, wanted, foreign, host)?;
         let mut steps = take_away(owned, host)?;
         let put_from = steps.len();
@@ -100,22 +106,25 @@ impl Plan {
     }
 }
 
+/// Something owned, with its place in the order it went up in.
+struct Owned {
+    rank: usize,
+    id: String,
+    resource: Any,
+}
+
 /// The steps that make or keep what is wanted, in its order. Takes what it meets out of `owned`.
-fn put_up(
-    owned: &mut Vec<(String, Any)>,
-    wanted: Vec<Any>,
-    foreign: Foreign,
-    host: &Host,
-) -> Result<Vec<Step>> {
+fn put_up(owned: &mut Vec<Owned>, wanted: Vec<Any>, foreign: Foreign, host: &Host) -> Result<Vec<Step>> {
     let mut steps: Vec<Step> = Vec::new();
     let mut moved: Vec<(HostPath, HostPath)> = Vec::new();
     let mut changed: Vec<HostPath> = Vec::new();
-    for resource in wanted {
+    let new_from = owned.len();
+    for (at, resource) in wanted.into_iter().enumerate() {
         // A tree that will come back from the trash is looked at where it still is.
         let view = host.root.seen_at(moved.clone());
         let (state, found) = resource.observe(host)?;
         drop(view);
-        let ours = owned.iter().position(|(id, _)| *id == resource.id()).map(|i| owned.remove(i).1);
+        let ours = owned.iter().position(|o| o.id == resource.id()).map(|i| owned.remove(i));
         let nothing = found == resource.nothing();
         if ours.is_none() && !nothing && foreign == Foreign::Refuse {
             let id = resource.id();
@@ -127,9 +136,10 @@ fn put_up(
             .into());
         }
         let drifted = match &ours {
-            Some(last) => last.compare(&found)? != State::Satisfied,
+            Some(last) => last.resource.compare(&found)? != State::Satisfied,
             None => false,
         };
+        let rank = ours.map_or(new_from + at, |last| last.rank);
         let after = resource.follows().iter().find(|p| changed.contains(p));
         let (action, reason) = match (state, after) {
             (State::Satisfied, Some(place)) => (Action::Change, format!("`{place}` changes")),
@@ -146,20 +156,17 @@ fn put_up(
         {
             moved.push((place.clone(), trash.clone()));
         }
-        steps.push(Step { action, resource, found, reason, drifted });
+        steps.push(Step { action, resource, found, reason, drifted, rank });
     }
     Ok(steps)
 }
 
 /// The steps that take away what is no longer wanted, last first.
-fn take_away(owned: Vec<(String, Any)>, host: &Host) -> Result<Vec<Step>> {
-    let whole: Vec<HostPath> = owned
-        .iter()
-        .filter(|(_, r)| r.carries_to().is_some())
-        .filter_map(|(_, r)| r.place().cloned())
-        .collect();
+fn take_away(owned: Vec<Owned>, host: &Host) -> Result<Vec<Step>> {
+    let tree = |o: &Owned| o.resource.carries_to().and(o.resource.place()).cloned();
+    let whole: Vec<HostPath> = owned.iter().filter_map(tree).collect();
     let mut steps = Vec::new();
-    for (_, resource) in owned.into_iter().rev() {
+    for Owned { rank, resource, .. } in owned.into_iter().rev() {
         let (state, found) = resource.observe(host)?;
         // What lies in a tree that goes as a whole goes with it.
         let carried = resource
@@ -167,13 +174,8 @@ fn take_away(owned: Vec<(String, Any)>, host: &Host) -> Result<Vec<Step>> {
             .is_some_and(|place| whole.iter().any(|tree| place.is_within(tree) && place != tree));
         let gone = found == resource.nothing() || carried;
         let action = if gone { Action::Keep } else { Action::Remove };
-        steps.push(Step {
-            action,
-            resource,
-            found,
-            reason: String::new(),
-            drifted: state != State::Satisfied,
-        });
+        let drifted = state != State::Satisfied;
+        steps.push(Step { action, resource, found, reason: String::new(), drifted, rank });
     }
     Ok(steps)
 }

@@ -84,7 +84,6 @@ pub fn deploy(
     let spec = session.project(name)?.spec;
     session.require_space(0)?;
     let id = next_id(session, &spec)?;
-    sweep(session, name)?;
     let staged = match stage(session, &spec, &id, upload) {
         Ok(staged) => staged,
         Err(error) => {
@@ -120,19 +119,6 @@ fn next_id(session: &Session<'_>, spec: &ProjectSpec) -> Result<ReleaseId> {
     bail!("the newest release of `{}` is an hour ahead of the clock; set the clock right", spec.name)
 }
 
-/// Removes what dead deploys left; the project's lock says that nobody is at work there.
-fn sweep(session: &mut Session<'_>, name: &ProjectName) -> Result<()> {
-    if session.mode == Mode::DryRun {
-        return Ok(());
-    }
-    for entry in session.host.root.list(&name.releases())? {
-        if entry.starts_with(".staging-") {
-            session.host.root.shred(&name.releases().join(&entry))?;
-        }
-    }
-    Ok(())
-}
-
 /// Receives, detects and seals: everything that takes time and touches nothing live.
 fn stage(
     session: &mut Session<'_>,
@@ -149,7 +135,7 @@ fn stage(
     let received = archive::extract(&mut *upload.archive, &staging, &Limits::default());
     // A packer that failed knows better than the archive it cut short.
     upload.archive.finish()?;
-    let manifest = received.context("receiving the source")?;
+    let manifest = received.map_err(advise).context("receiving the source")?;
     let detail = format!("{} files, {}", manifest.files, size(manifest.bytes));
     session.ui.emit(Event::Finished { what: "receive", detail: &detail, ms: millis(began) });
     process::keep_going()?;
@@ -186,6 +172,17 @@ fn stage(
         warnings: manifest.notes.iter().cloned().chain(ready.warnings).collect(),
         manifest,
     })
+}
+
+/// Says what to look at when a source is refused for what it holds.
+fn advise(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast::<Fault>() {
+        Ok(fault) if fault.next.is_empty() => {
+            fault.next("tar -tvf ARCHIVE    # shows what an archive holds").into()
+        }
+        Ok(fault) => fault.into(),
+        Err(error) => error,
+    }
 }
 
 /// The operation: the release goes to its place, the link is swapped, the process is started anew.

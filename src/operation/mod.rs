@@ -71,11 +71,14 @@ fn act(step: &Step, host: &mut Host, ui: &mut dyn Ui) -> Result<()> {
 
 /// Undoes an operation from its before-images.
 ///
-/// The rule of order again: what was nothing is taken away last to first, then what was otherwise is
-/// put back first to last. Plain reverse would restart a process before its files are back.
+/// The rule of order again: what was nothing is taken away, last to first; then what was otherwise is
+/// put back in the order in which it once went up. Plain reverse would restart a process before its
+/// files are back, and the order of the steps would restart one that was taken away before its unit.
 pub(crate) fn roll_back(op: i64, outcome: &str, host: &mut Host, store: &mut Store) -> Result<()> {
     let (away, back): (Vec<Step>, Vec<Step>) =
         store.steps(op)?.into_iter().partition(|s| s.found == s.resource.nothing());
+    let mut back = back;
+    back.sort_by_key(|s| s.rank);
     for step in away.into_iter().rev().chain(back) {
         step.resource
             .restore(&step.found, host)
@@ -90,3 +93,7 @@ fn unfinished(op: i64, undoing: &anyhow::Error, error: &anyhow::Error) -> anyhow
         .next(format!("hostkit repair    # goes on with operation {op}"))
         .into()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::disallowed_methods)]
+mod tests;

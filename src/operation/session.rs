@@ -95,7 +95,31 @@ impl Session<'_> {
         let what = format!("{verb} {owner}");
         let lock = Lock::take(&self.locks(), lock_name(owner), what.trim_end(), self.host.clock.now())?;
         recover(owner, &self.locks(), &mut self.host, &mut self.store, self.ui)?;
+        if let Ok(name) = owner.parse() {
+            self.sweep(&name)?;
+        }
         Ok(Held(vec![lock]))
+    }
+
+    /// Removes what a deploy that died before its operation has left; the project's lock says that
+    /// nobody is at work there.
+    fn sweep(&mut self, name: &ProjectName) -> Result<()> {
+        let releases = name.releases();
+        for entry in self.host.root.list(&releases)? {
+            if entry.starts_with(".staging-") {
+                self.host.root.shred(&releases.join(&entry))?;
+            }
+            let release = entry.strip_prefix('.').and_then(|e| e.strip_suffix(".manifest"));
+            if let Some(release) = release
+                && self.host.root.meta(&releases.join(release))?.is_none()
+            {
+                self.host.root.remove(&releases.join(&entry))?;
+            }
+            if entry.ends_with(".hostkit-new") {
+                self.host.root.remove(&releases.join(&entry))?;
+            }
+        }
+        Ok(())
     }
 
     /// The same, and waits for the host's own lock: for what gives out numbers or changes all.

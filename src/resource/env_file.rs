@@ -97,6 +97,7 @@ impl Resource for EnvFile {
         self.write(&self.keys, Attr { uid: 0, gid: self.gid, mode: MODE }, host)
     }
     fn restore(&self, found: &Option<Found>, host: &mut Host) -> Result<()> {
+        host.root.tidy(&self.path)?;
         match found {
             None => host.root.remove(&self.path),
             Some(_) if self.observe(host)? == *found => Ok(()),

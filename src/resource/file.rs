@@ -67,6 +67,7 @@ impl Resource for ManagedFile {
         host.root.replace(&self.path, self.body.as_bytes(), Attr { uid: 0, gid: self.gid, mode: self.mode })
     }
     fn restore(&self, found: &Option<Found>, host: &mut Host) -> Result<()> {
+        host.root.tidy(&self.path)?;
         match found {
             None => host.root.remove(&self.path),
             // Untouched: writing it again would only make it look newer.

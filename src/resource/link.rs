@@ -59,6 +59,7 @@ impl Resource for Link {
         host.root.link(&self.path, &self.target)
     }
     fn restore(&self, found: &Found, host: &mut Host) -> Result<()> {
+        host.root.tidy(&self.path)?;
         match found {
             Found::Nothing => host.root.remove(&self.path),
             _ if self.observe(host)? == *found => Ok(()),

@@ -129,6 +129,10 @@ impl Resource for Site {
         self.load(Some(&self.fingerprint), self.domain.as_deref(), host)
     }
     fn restore(&self, found: &Found, host: &mut Host) -> Result<()> {
+        host.root.tidy(&self.path)?;
+        if let Some(place) = &self.link {
+            host.root.tidy(place)?;
+        }
         self.write(found.body.as_deref(), found.mode, found.link.as_deref(), host)?;
         let answers = match (&found.body, &found.loaded) {
             (Some(body), Some(print)) => body.contains(print.as_str()),

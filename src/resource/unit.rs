@@ -121,6 +121,9 @@ impl Resource for Unit {
         reload_if_due(host)
     }
     fn restore(&self, found: &Found, host: &mut Host) -> Result<()> {
+        host.root.tidy(&self.path)?;
+        host.root.tidy(&self.wants())?;
+        host.root.tidy(&host::reload_pending())?;
         let now = self.observe(host)?;
         if now != *found {
             reload_is_due(host)?;

@@ -20,8 +20,8 @@ use crate::domain::{
     layout::UnitName,
 };
 
-/// Two ticks of the clock that stamps files, so that "before" and "after" differ.
-const TICK: Duration = Duration::from_millis(9);
+/// More than a tick of the clock that stamps files.
+const TICK: Duration = Duration::from_millis(11);
 
 /// What runs: a unit as it was when it started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,6 +144,19 @@ impl Fake {
     fn invocation(&self, unit: &str) -> PathBuf {
         self.path(&format!("run/systemd/units/invocation:{unit}"))
     }
+    /// Leaves the link that systemd keeps for a unit that is up, as old as this moment.
+    fn mark_start(&self, unit: &str, number: usize) -> Result<()> {
+        use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
+        let link = self.invocation(unit);
+        std::os::unix::fs::symlink(format!("{number:032x}"), &link)?;
+        let now = Timestamp::now();
+        let now = Timespec { tv_sec: now.as_second(), tv_nsec: now.subsec_nanosecond().into() };
+        let times = Timestamps { last_access: now, last_modification: now };
+        rustix::fs::utimensat(CWD, &link, &times, AtFlags::SYMLINK_NOFOLLOW)?;
+        // What is written from here on is stamped later than the start.
+        std::thread::sleep(TICK);
+        Ok(())
+    }
     /// The directory of the release a unit runs.
     fn release(&self, started: &Started) -> PathBuf {
         self.path(&format!("home/{}/{}", started.user, started.app))
@@ -234,9 +247,7 @@ impl Systemd for Fake {
             }
             state.units.insert(name.into(), started);
             state.starts += 1;
-            std::thread::sleep(TICK);
-            std::os::unix::fs::symlink(format!("{:032x}", state.starts), self.invocation(name))?;
-            std::thread::sleep(TICK);
+            self.mark_start(name, state.starts)?;
             Ok(())
         })
     }
@@ -281,10 +292,13 @@ impl Nginx for Fake {
             let mut sites = BTreeMap::new();
             let mut read = |body: String| {
                 if body.contains("BROKEN") {
-                    bail!(Fault::new(
-                        Code::NginxRefused,
-                        "nginx refuses its configuration: [emerg] unknown directive \"BROKEN\""
-                    ));
+                    bail!(
+                        Fault::new(
+                            Code::NginxRefused,
+                            "nginx refuses its configuration: [emerg] unknown directive \"BROKEN\""
+                        )
+                        .next("nginx -t")
+                    );
                 }
                 let quoted = |key: &str| body.split(key).nth(1)?.split(['"', ';']).next().map(str::to_owned);
                 if let (Some(name), Some(print)) = (quoted("server_name hostkit-"), quoted("return 200 \"")) {

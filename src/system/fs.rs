@@ -293,6 +293,19 @@ impl Root {
         self.wire.cross("link:renamed")
     }
 
+    /// Removes what a process that died while it replaced `path` has left beside it.
+    pub fn tidy(&mut self, path: &HostPath) -> Result<()> {
+        let Some(dir) = self.dir(&path.parent())? else { return Ok(()) };
+        let new = fresh_name(path);
+        if rustix::fs::statat(&dir, &new, AtFlags::SYMLINK_NOFOLLOW).is_err() {
+            return Ok(());
+        }
+        self.wire.cross("tidy:before")?;
+        clear(&dir, &new)?;
+        rustix::fs::fsync(&dir)?;
+        self.wire.cross("tidy:after")
+    }
+
     /// Removes a file or a link; fine when there is none.
     pub fn remove(&mut self, path: &HostPath) -> Result<()> {
         let Some(dir) = self.dir(&path.parent())? else { return Ok(()) };

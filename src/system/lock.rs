@@ -5,6 +5,7 @@ use std::{
     io::{Read, Seek, Write},
     os::unix::fs::OpenOptionsExt,
     path::Path,
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
@@ -12,6 +13,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::fault::{Code, Fault};
+
+/// How often a lock that is held is tried again, and how long between the tries.
+const GRACE: usize = 5;
+const PACE: Duration = Duration::from_millis(8);
 
 /// Who holds a lock.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -68,7 +73,17 @@ impl Lock {
             .mode(0o600)
             .open(&path)
             .with_context(|| format!("opening the lock `{}`", path.display()))?;
-        match file.try_lock() {
+        let mut tried = file.try_lock();
+        // A process that is just being started shares our descriptors until it has begun; a lock that
+        // is held for milliseconds is that, and nobody's work.
+        for _ in 0..GRACE {
+            if !matches!(tried, Err(TryLockError::WouldBlock)) {
+                break;
+            }
+            std::thread::sleep(PACE);
+            tried = file.try_lock();
+        }
+        match tried {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut text = String::new();

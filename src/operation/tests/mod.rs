@@ -1,0 +1,6 @@
+//! Whole operations over fakes: what they do, and what is left when they die.
+
+mod crash;
+mod refusal;
+mod scene;
+mod story;

@@ -1,0 +1,276 @@
+//! A small world: a root below a temporary directory, fakes for its daemons, and a clock that stands.
+
+use std::{
+    collections::BTreeMap,
+    io::Cursor,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Result;
+
+use crate::{
+    domain::layout,
+    event::{Event, Silent, Ui},
+    operation::{
+        deploy::{Deployed, Upload, deploy},
+        init::init,
+        lifecycle::{Power, delete, power, purge, restore, rollback},
+        provision::{Wish, provision},
+        session::{Mode, Outcome, Session},
+    },
+    plan::Foreign,
+    project::template::Templates,
+    store::Store,
+    system::{
+        Host, Tripwire,
+        fake::{State, Stopped, World},
+        source::Stream,
+    },
+};
+
+/// The second every command of these tests runs in.
+pub(super) const NOW: &str = "2026-11-20T08:02:31Z";
+
+/// A world in a directory of its own.
+pub(super) struct Scene {
+    dir: tempfile::TempDir,
+    pub(super) world: World,
+}
+
+/// Something done to a world.
+pub(super) type Act = fn(&mut Session<'_>) -> Result<()>;
+
+impl Scene {
+    /// A host that has been set up.
+    pub(super) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let world = World::new(dir.path());
+        let scene = Self { dir, world };
+        scene.act(|s| init(s, Some(&"example.test".parse()?)).map(drop)).unwrap();
+        scene
+    }
+    /// The world after these acts.
+    pub(super) fn after(acts: &[Act]) -> Self {
+        let scene = Self::new();
+        for act in acts {
+            scene.act(act).unwrap();
+        }
+        scene
+    }
+    /// A copy that can be broken.
+    pub(super) fn copy(&self) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut cp = std::process::Command::new("cp");
+        assert!(cp.arg("-a").arg(self.path().join(".")).arg(dir.path()).status().unwrap().success());
+        let world = World::new(dir.path());
+        world.state().clone_from(&self.world.state());
+        Self { dir, world }
+    }
+    pub(super) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+    pub(super) fn real(&self, path: &str) -> PathBuf {
+        self.path().join(path.trim_start_matches('/'))
+    }
+    pub(super) fn host(&self, wire: Tripwire) -> Host {
+        let mut host = self.world.host(wire);
+        host.clock = Box::new(Stopped::at(NOW.parse().unwrap()));
+        host
+    }
+    fn store(&self, wire: Tripwire) -> Result<Store> {
+        Store::open(&self.real("/var/lib/hostkit/registry.db"), wire)
+    }
+    /// One command, by a new process.
+    pub(super) fn act<T>(&self, act: impl FnOnce(&mut Session<'_>) -> Result<T>) -> Result<T> {
+        self.act_wired(Tripwire::default(), Mode::Run, act)
+    }
+    /// One command that dies when it crosses the wire.
+    pub(super) fn act_wired<T>(
+        &self,
+        wire: Tripwire,
+        mode: Mode,
+        act: impl FnOnce(&mut Session<'_>) -> Result<T>,
+    ) -> Result<T> {
+        self.run(wire, mode, &mut Silent, act)
+    }
+    /// One command that somebody listens to.
+    pub(super) fn act_heard<T>(
+        &self,
+        ui: &mut dyn Ui,
+        mode: Mode,
+        act: impl FnOnce(&mut Session<'_>) -> Result<T>,
+    ) -> Result<T> {
+        self.run(Tripwire::default(), mode, ui, act)
+    }
+    fn run<T>(
+        &self,
+        wire: Tripwire,
+        mode: Mode,
+        ui: &mut dyn Ui,
+        act: impl FnOnce(&mut Session<'_>) -> Result<T>,
+    ) -> Result<T> {
+        std::fs::create_dir_all(self.real("/var/lib/hostkit"))?;
+        let mut session = Session {
+            host: self.host(wire.clone()),
+            store: self.store(wire)?,
+            ui,
+            templates: Templates::new(&[])?,
+            caller: "root".into(),
+            mode,
+            planned: None,
+        };
+        act(&mut session)
+    }
+    /// What a later command does first; it may die too.
+    pub(super) fn recover(&self, wire: Tripwire) -> Result<()> {
+        self.act_wired(wire, Mode::Run, |s| s.enter("blog", "look").map(drop))
+    }
+    /// Everything that an operation must leave as it was or as it was to become: every file with its
+    /// mode and owner, the daemons' state, and the registry. Not the trash, not the history.
+    pub(super) fn snapshot(&self) -> Snapshot {
+        let mut files = BTreeMap::new();
+        walk(self.path(), self.path(), &mut files);
+        let mut state = self.world.state().clone();
+        // Counters, and systemd's memory of files, which only shows in what it starts.
+        (state.reloads, state.starts) = (0, 0);
+        state.known.clear();
+        Snapshot { files, state, registry: self.registry() }
+    }
+    fn registry(&self) -> String {
+        let db = rusqlite::Connection::open(self.real("/var/lib/hostkit/registry.db")).unwrap();
+        let mut text = String::new();
+        for sql in [
+            "SELECT owner || resources FROM owned ORDER BY owner",
+            "SELECT name || uid || port || spec FROM project ORDER BY name",
+            "SELECT uid || id || state FROM release WHERE state <> 'failed' ORDER BY uid, id",
+            "SELECT uid || name || expires_at FROM trash ORDER BY uid",
+        ] {
+            let mut query = db.prepare(sql).unwrap();
+            for row in query.query_map([], |r| r.get::<_, String>(0)).unwrap() {
+                text.push_str(&row.unwrap());
+                text.push('\n');
+            }
+        }
+        text
+    }
+}
+
+/// A world, to be compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Snapshot {
+    pub(super) files: BTreeMap<String, String>,
+    state: State,
+    registry: String,
+}
+
+impl Snapshot {
+    /// Everything but the files.
+    pub(super) fn rest(&self) -> (&State, &str) {
+        (&self.state, &self.registry)
+    }
+}
+
+fn walk(root: &Path, at: &Path, into: &mut BTreeMap<String, String>) {
+    use std::os::unix::fs::MetadataExt;
+    for entry in std::fs::read_dir(at).unwrap() {
+        let path = entry.unwrap().path();
+        let name = format!("/{}", path.strip_prefix(root).unwrap().display());
+        let unimportant = [
+            "/run/systemd",
+            "/run/hostkit/locks/",
+            "/var/lib/hostkit/",
+            "/home/.hostkit-trash/",
+            "/var/log/projects/.trash/",
+        ];
+        if unimportant.iter().any(|u| name.starts_with(u)) {
+            continue;
+        }
+        let meta = path.symlink_metadata().unwrap();
+        let mut what = format!("{:o} {}:{}", meta.mode(), meta.uid(), meta.gid());
+        if meta.is_symlink() {
+            what = std::fs::read_link(&path).unwrap().display().to_string();
+        } else if meta.is_file() {
+            what = format!("{what} {}", String::from_utf8_lossy(&std::fs::read(&path).unwrap()));
+        } else {
+            walk(root, &path, into);
+        }
+        into.insert(name, what);
+    }
+}
+
+/// An archive of these files.
+pub(super) fn archive(files: &[(&str, &str)]) -> Cursor<Vec<u8>> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (path, text) in files {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(text.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, path, text.as_bytes()).unwrap();
+    }
+    Cursor::new(tar.into_inner().unwrap())
+}
+
+/// Deploys these files to `blog`.
+pub(super) fn put(session: &mut Session<'_>, files: &[(&str, &str)]) -> Result<(Outcome, Deployed)> {
+    let mut stream = Stream(archive(files));
+    let mut upload = Upload { archive: &mut stream, source: "a test".into(), runtime: None, start: None };
+    deploy(session, &"blog".parse()?, &mut upload)
+}
+
+pub(super) fn wish(name: &str) -> Wish {
+    Wish { name: name.parse().unwrap(), runtime: None, start: None, port: None, foreign: Foreign::Refuse }
+}
+
+pub(super) fn provisioned(session: &mut Session<'_>) -> Result<()> {
+    provision(session, &wish("blog")).map(drop)
+}
+pub(super) fn deployed(session: &mut Session<'_>) -> Result<()> {
+    put(session, &[("index.js", "1"), ("package.json", "{}")]).map(drop)
+}
+/// Another release, with another start command and a directory to share: its unit changes.
+pub(super) fn deployed_otherwise(session: &mut Session<'_>) -> Result<()> {
+    let toml = "start = 'node other.js'\nshared = ['uploads']\n";
+    put(session, &[("index.js", "2"), ("other.js", ""), ("package.json", "{}"), ("hostkit.toml", toml)])
+        .map(drop)
+}
+pub(super) fn deployed_static(session: &mut Session<'_>) -> Result<()> {
+    put(session, &[("index.html", "3"), ("hostkit.toml", "runtime = 'static'")]).map(drop)
+}
+pub(super) fn rolled_back(session: &mut Session<'_>) -> Result<()> {
+    rollback(session, &"blog".parse()?, None).map(drop)
+}
+pub(super) fn stopped(session: &mut Session<'_>) -> Result<()> {
+    power(session, &"blog".parse()?, Power::Stop).map(drop)
+}
+pub(super) fn restarted(session: &mut Session<'_>) -> Result<()> {
+    power(session, &"blog".parse()?, Power::Restart).map(drop)
+}
+pub(super) fn deleted(session: &mut Session<'_>) -> Result<()> {
+    delete(session, &"blog".parse()?).map(drop)
+}
+pub(super) fn brought_back(session: &mut Session<'_>) -> Result<()> {
+    restore(session, &"blog".parse()?).map(drop)
+}
+pub(super) fn purged(session: &mut Session<'_>) -> Result<()> {
+    purge(session, &"blog".parse()?).map(drop)
+}
+
+/// Hears warnings.
+#[derive(Default)]
+pub(super) struct Warnings(pub(super) Vec<String>);
+
+impl Ui for Warnings {
+    fn emit(&mut self, event: Event<'_>) {
+        if let Event::Warned { message } = event {
+            self.0.push(message.to_owned());
+        }
+    }
+}
+
+/// What HostKit has in its trash.
+pub(super) fn trash(scene: &Scene) -> Vec<String> {
+    let host = scene.host(Tripwire::default());
+    let mut all = host.root.list(&layout::host::home_trash()).unwrap();
+    all.extend(host.root.list(&layout::host::log_trash()).unwrap());
+    all
+}
