@@ -128,12 +128,9 @@ fn put_up(owned: &mut Vec<Owned>, wanted: Vec<Any>, foreign: Foreign, host: &Hos
         let nothing = found == resource.nothing();
         if ours.is_none() && !nothing && foreign == Foreign::Refuse {
             let id = resource.id();
-            return Err(Fault::new(
-                Code::Foreign,
-                format!("`{id}` exists and is not HostKit's; nothing was changed"),
-            )
-            .next("choose another name, move it away, or take it over with `--adopt`")
-            .into());
+            return Err(Fault::new(Code::Foreign, format!("`{id}` exists and is not HostKit's"))
+                .next("choose another name, move it away, or take it over with `--adopt`")
+                .into());
         }
         let drifted = match &ours {
             Some(last) => last.resource.compare(&found)? != State::Satisfied,

@@ -137,6 +137,10 @@ impl Context {
         Ok(identify(caller, &accounts))
     }
 
+    #[cfg_attr(
+        not(feature = "fake"),
+        expect(clippy::unused_self, reason = "fakes need to know where they live")
+    )]
     fn host(&self) -> Result<Host> {
         #[cfg(feature = "fake")]
         if let Some(root) = &self.root {
@@ -206,15 +210,14 @@ fn overrides(host: &Host) -> Result<Vec<(String, String)>> {
         if meta.attr.uid != 0 || meta.attr.mode & 0o022 != 0 {
             return Err(Fault::new(
                 Code::InvalidTemplate,
-                format!("`{path}` can be written by others than root; nothing was changed"),
+                format!("`{path}` can be written by others than root"),
             )
             .next(format!("chown root:root {path} && chmod 644 {path}"))
             .into());
         }
         let bytes = host.root.read(&path, LIMIT)?.unwrap_or_default();
-        let text = String::from_utf8(bytes).map_err(|_| {
-            Fault::new(Code::InvalidTemplate, format!("`{path}` is not UTF-8; nothing was changed"))
-        })?;
+        let text = String::from_utf8(bytes)
+            .map_err(|_| Fault::new(Code::InvalidTemplate, format!("`{path}` is not UTF-8")))?;
         found.push((name.to_owned(), text));
     }
     Ok(found)

@@ -131,7 +131,7 @@ With `--json` every command writes exactly one object to standard output, also w
   project   the project it was about, or null
   data      the answer; null on failure
   warnings  [{message}]
-  error     null, or {code, exit, message, context, hint}; `hostkit help exit-codes` lists the codes
+  error     null, or {code, exit, message, context, state, hint}; `hostkit help exit-codes` lists the codes
   next      commands that lead on
 
 Fields are added, never renamed or removed, as long as the schema is \"hostkit/1\".

@@ -43,6 +43,7 @@ trait Verb {
 
 /// HostKit turns one Linux server into a home for many projects
 #[derive(Debug, Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "these are flags")]
 #[command(name = "hostkit", version, disable_help_subcommand = true, max_term_width = 100)]
 struct Cli {
     /// Answer with one JSON object on standard output

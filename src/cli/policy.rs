@@ -62,16 +62,13 @@ pub(crate) fn authorize(
     }
     let name = &caller.name;
     Err(match principal {
-        Principal::Project(own) => Fault::new(
-            Code::NotPermitted,
-            format!("`{name}` may act only on the project `{own}`; nothing was changed"),
-        ),
-        _ if !caller.privileged => {
-            Fault::new(Code::NotPermitted, "this needs root; nothing was changed").next("sudo hostkit …")
+        Principal::Project(own) => {
+            Fault::new(Code::NotPermitted, format!("`{name}` may act only on the project `{own}`"))
         }
+        _ if !caller.privileged => Fault::new(Code::NotPermitted, "this needs root").next("sudo hostkit …"),
         _ => Fault::new(
             Code::NotPermitted,
-            format!("`{name}` is neither root, an administrator nor a project; nothing was changed"),
+            format!("`{name}` is neither root, an administrator nor a project"),
         ),
     })
 }

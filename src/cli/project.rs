@@ -318,19 +318,14 @@ fn confirm(cx: &Context, name: &ProjectName, said: Option<&str>, verb: &str, wha
             line.trim().to_owned()
         }
         None => {
-            return Err(Fault::new(
-                Code::ConfirmationNeeded,
-                format!("to {verb} `{name}`, say its name; nothing was changed"),
-            )
-            .next(again)
-            .into());
+            return Err(Fault::new(Code::ConfirmationNeeded, format!("to {verb} `{name}`, say its name"))
+                .next(again)
+                .into());
         }
     };
     if typed == name.as_str() {
         return Ok(());
     }
     let typed: String = typed.chars().take(40).flat_map(char::escape_debug).collect();
-    Err(Fault::new(Code::ConfirmationNeeded, format!("`{typed}` is not `{name}`; nothing was changed"))
-        .next(again)
-        .into())
+    Err(Fault::new(Code::ConfirmationNeeded, format!("`{typed}` is not `{name}`")).next(again).into())
 }

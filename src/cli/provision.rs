@@ -66,7 +66,6 @@ impl RuntimeArgs {
 /// Words of the contract for services that are on by default. None of them is offered yet, so there
 /// is nothing to leave out; scripts may say so all the same.
 #[derive(Args, Clone, Debug, Default)]
-#[expect(clippy::struct_field_names, reason = "the words are the contract's")]
 pub(crate) struct WithoutArgs {
     /// Make no database (none is made yet)
     #[arg(long, hide_short_help = true, help_heading = "Services")]

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::answer::Answer;
 use crate::{
     domain::fault::{Code, Fault},
+    operation::Undone,
     ui::say,
 };
 
@@ -64,20 +65,32 @@ fn answered(
     ExitCode::from(answer.exit.map_or(0, Code::exit))
 }
 
-/// What went wrong, and how it came about.
-fn understand(error: &anyhow::Error) -> (Fault, Vec<String>) {
-    let fault = error.chain().find_map(|e| e.downcast_ref::<Fault>()).cloned();
-    let chain: Vec<String> = error.chain().map(ToString::to_string).collect();
-    match fault {
+/// A failure, taken apart.
+struct Failure {
+    fault: Fault,
+    /// What was being done, outermost first.
+    around: Vec<String>,
+    /// In what state the host is, where that can be said.
+    state: Option<String>,
+}
+
+/// What went wrong, how it came about, and what is now.
+fn understand(error: &anyhow::Error) -> Failure {
+    let undone = error.downcast_ref::<Undone>().map(ToString::to_string);
+    let found = error.chain().find_map(|e| e.downcast_ref::<Fault>()).cloned();
+    let chain = error.chain().map(ToString::to_string).filter(|c| Some(c) != undone.as_ref());
+    let (fault, around) = match found {
         Some(fault) => {
-            let around: Vec<String> = chain.into_iter().filter(|c| *c != fault.message).collect();
+            let around = chain.filter(|c| *c != fault.message).collect();
             (fault, around)
         }
-        None => {
-            let message = format!("{error:#}");
-            (Fault::new(Code::Internal, message), Vec::new())
-        }
-    }
+        None => (Fault::new(Code::Internal, chain.collect::<Vec<_>>().join(": ")), Vec::new()),
+    };
+    // Whatever is refused is refused before anything is touched.
+    let refused =
+        !matches!(fault.code, Code::Internal | Code::Unhealthy | Code::Down | Code::Unfinished | Code::Drift);
+    let state = undone.or_else(|| refused.then(|| "nothing was changed".to_owned()));
+    Failure { fault, around, state }
 }
 
 fn failed(
@@ -87,29 +100,32 @@ fn failed(
     warnings: &[String],
     error: &anyhow::Error,
 ) -> ExitCode {
-    let (fault, around) = understand(error);
+    let Failure { fault, around, state } = understand(error);
     let (code, exit) = (fault.code.text(), fault.code.exit());
     if json {
         let envelope = json!({
             "schema": SCHEMA, "ok": false, "command": name, "changed": false, "project": subject, "data": Value::Null,
             "warnings": warnings.iter().map(|w| json!({ "message": w })).collect::<Vec<_>>(),
-            "error": { "code": code, "exit": exit, "message": fault.message, "context": around,
+            "error": { "code": code, "exit": exit, "message": fault.message, "context": around, "state": state,
                        "hint": fault.next.first() },
             "next": fault.next,
         });
         print(&envelope.to_string());
-    } else {
-        let mut lines = fault.message.lines();
-        say(&format!("error: {} [{code}]", lines.next().unwrap_or_default()));
-        for line in lines {
-            say(&format!("  {line}"));
-        }
-        for cause in around {
-            say(&format!("  while {cause}"));
-        }
-        for next in &fault.next {
-            say(&format!("  next: {next}"));
-        }
+        return ExitCode::from(exit);
+    }
+    let mut lines = fault.message.lines();
+    say(&format!("error: {} [{code}]", lines.next().unwrap_or_default()));
+    for line in lines {
+        say(&format!("  {line}"));
+    }
+    for cause in around {
+        say(&format!("  while {cause}"));
+    }
+    if let Some(state) = state {
+        say(&format!("  {state}"));
+    }
+    for next in &fault.next {
+        say(&format!("  next: {next}"));
     }
     ExitCode::from(exit)
 }

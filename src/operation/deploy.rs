@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
 use super::{
+    Undone,
     launch::{prepare, require_env},
     session::{Mode, Outcome, Session},
 };
@@ -254,6 +255,15 @@ fn verify_override(session: &Session<'_>, plan: &Plan) -> Result<()> {
 
 /// After a switch that failed and was undone: says whether the old release is up.
 pub(super) fn verdict(session: &Session<'_>, old: &ProjectSpec, error: anyhow::Error) -> anyhow::Error {
+    let undone = error.downcast_ref::<Undone>().copied();
+    let judged = judge(session, old, error);
+    match undone {
+        Some(undone) if !judged.is::<Undone>() => judged.context(undone),
+        _ => judged,
+    }
+}
+
+fn judge(session: &Session<'_>, old: &ProjectSpec, error: anyhow::Error) -> anyhow::Error {
     let Some(fault) = error.downcast_ref::<Fault>().filter(|f| f.code == Code::Unhealthy).cloned() else {
         return error;
     };
@@ -304,6 +314,6 @@ pub fn size(bytes: u64) -> String {
     match bytes {
         0..1024 => format!("{bytes} B"),
         1024..1_048_576 => format!("{} KiB", bytes >> 10),
-        _ => format!("{}.{} MiB", bytes >> 20, (bytes % (1 << 20)) * 10 >> 20),
+        _ => format!("{}.{} MiB", bytes >> 20, ((bytes % (1 << 20)) * 10) >> 20),
     }
 }

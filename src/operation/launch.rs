@@ -84,17 +84,16 @@ fn venv(host: &Host, spec: &ProjectSpec, tree: &Tree) -> Result<()> {
 }
 
 fn program(host: &Host, name: &str) -> Result<String> {
-    match host.locate(name)? {
-        Some(path) => Ok(path.to_string()),
-        None => {
-            let package = match name {
-                "node" => "nodejs",
-                other => other,
-            };
-            Err(Fault::new(Code::ProgramMissing, format!("the program `{name}` is not installed"))
-                .next(format!("apt-get install {package}"))
-                .into())
-        }
+    if let Some(path) = host.locate(name)? {
+        Ok(path.to_string())
+    } else {
+        let package = match name {
+            "node" => "nodejs",
+            other => other,
+        };
+        Err(Fault::new(Code::ProgramMissing, format!("the program `{name}` is not installed"))
+            .next(format!("apt-get install {package}"))
+            .into())
     }
 }
 
@@ -164,10 +163,7 @@ pub(super) fn require_env(host: &Host, spec: &ProjectSpec, required: &[EnvKey]) 
         return Ok(());
     }
     let (path, keys) = (spec.name.env(), missing.join(", "));
-    Err(Fault::new(
-        Code::EnvMissing,
-        format!("required by hostkit.toml and without a value: {keys}; nothing was switched"),
-    )
-    .next(format!("add a line such as `{}=…` to {path}", missing[0]))
-    .into())
+    Err(Fault::new(Code::EnvMissing, format!("required by hostkit.toml and without a value: {keys}"))
+        .next(format!("add a line such as `{}=…` to {path}", missing[0]))
+        .into())
 }

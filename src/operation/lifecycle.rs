@@ -214,16 +214,13 @@ pub fn restore(session: &mut Session<'_>, name: &ProjectName) -> Result<(Outcome
     let _held = session.enter_host(name.as_str(), "restore")?;
     if session.store.project(name)?.is_some() {
         bail!(
-            Fault::new(Code::NameTaken, format!("a project `{name}` exists; nothing was changed"))
+            Fault::new(Code::NameTaken, format!("a project `{name}` exists"))
                 .next(format!("hostkit project delete {name}"))
         );
     }
     let TrashRow { mut spec, resources, .. } = trashed(session, name)?;
     if session.host.accounts.find(name.as_str())?.is_some() {
-        bail!(Fault::new(
-            Code::NameTaken,
-            format!("an account `{name}` exists and is not HostKit's; nothing was changed")
-        ));
+        bail!(Fault::new(Code::NameTaken, format!("an account `{name}` exists and is not HostKit's")));
     }
     let used = session.store.ports()?.contains(&spec.port.number())
         || session.host.net.listener(spec.port.number())?.is_some();

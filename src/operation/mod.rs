@@ -21,6 +21,19 @@ use crate::{
     system::{Host, process},
 };
 
+/// Says of an error that the operation it ended has been undone.
+#[derive(Clone, Copy, Debug)]
+pub struct Undone {
+    /// The operation's number.
+    pub operation: i64,
+}
+
+impl std::fmt::Display for Undone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "everything was put back as it was (operation {})", self.operation)
+    }
+}
+
 /// Carries out `plan`. Afterwards the host and the registry are both as planned, or both as before.
 ///
 /// The caller holds the owner's lock and has planned under it, so the before-images are true.
@@ -44,7 +57,7 @@ pub fn execute(
             ui.emit(Event::Undoing);
             roll_back(op, &format!("{error:#}"), host, store)
                 .map_err(|undoing| unfinished(op, &undoing, &error))?;
-            Err(error)
+            Err(error.context(Undone { operation: op }))
         }
     }
 }
@@ -95,5 +108,11 @@ fn unfinished(op: i64, undoing: &anyhow::Error, error: &anyhow::Error) -> anyhow
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::disallowed_methods)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::print_stderr,
+    reason = "tests may fail, and build worlds by hand"
+)]
 mod tests;

@@ -103,11 +103,8 @@ fn base_domain(session: &Session<'_>) -> Result<Hostname> {
     match session.store.setting("base_domain")? {
         Some(domain) => Ok(domain.parse()?),
         None => bail!(
-            Fault::new(
-                Code::NotInitialised,
-                "this host has not been set up for HostKit; nothing was changed"
-            )
-            .next("hostkit init --base-domain example.com")
+            Fault::new(Code::NotInitialised, "this host has not been set up for HostKit")
+                .next("hostkit init --base-domain example.com")
         ),
     }
 }
@@ -116,9 +113,8 @@ fn base_domain(session: &Session<'_>) -> Result<Hostname> {
 fn uid(session: &Session<'_>, wish: &Wish) -> Result<u32> {
     let name = wish.name.as_str();
     if let Some(account) = session.host.accounts.find(name)? {
-        let taken = |why: &str, next: &str| {
-            Fault::new(Code::NameTaken, format!("{why}; nothing was changed")).next(next.to_owned())
-        };
+        let taken =
+            |why: &str, next: &str| Fault::new(Code::NameTaken, format!("{why}")).next(next.to_owned());
         if account.uid < FIRST_LOGIN || account.gid != account.uid {
             bail!(taken(&format!("`{name}` is an account of the system's"), "choose another name"));
         }
@@ -150,9 +146,7 @@ pub(super) fn free_port(session: &Session<'_>) -> Result<Port> {
     let given = session.store.ports()?;
     let listening = session.host.net.listening()?;
     Port::all().find(|p| !given.contains(&p.number()) && !listening.contains(&p.number())).ok_or_else(|| {
-        Fault::new(Code::PortTaken, "every port for projects is taken; nothing was changed")
-            .next("hostkit project list")
-            .into()
+        Fault::new(Code::PortTaken, "every port for projects is taken").next("hostkit project list").into()
     })
 }
 
@@ -164,10 +158,8 @@ fn refuse_used(session: &Session<'_>, port: Port) -> Result<()> {
     };
     match holder {
         None => Ok(()),
-        Some(holder) => {
-            Err(Fault::new(Code::PortTaken, format!("port {port} is taken by {holder}; nothing was changed"))
-                .next("leave `--port` out and HostKit chooses a free one")
-                .into())
-        }
+        Some(holder) => Err(Fault::new(Code::PortTaken, format!("port {port} is taken by {holder}"))
+            .next("leave `--port` out and HostKit chooses a free one")
+            .into()),
     }
 }

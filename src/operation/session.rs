@@ -208,9 +208,7 @@ impl Session<'_> {
                 bail!(
                     Fault::new(
                         Code::DiskFull,
-                        format!(
-                            "`{place}` has {free} MiB left and {need} MiB are needed; nothing was changed"
-                        )
+                        format!("`{place}` has {free} MiB left and {need} MiB are needed")
                     )
                     .next("hostkit gc    # empties the trash")
                     .next("df -h")
@@ -218,7 +216,7 @@ impl Session<'_> {
             }
             if space.inodes.is_some_and(|free| free < RESERVE_INODES) {
                 bail!(
-                    Fault::new(Code::DiskFull, format!("`{place}` is out of inodes; nothing was changed"))
+                    Fault::new(Code::DiskFull, format!("`{place}` is out of inodes"))
                         .next("hostkit gc    # empties the trash")
                         .next("df -i")
                 );

@@ -73,12 +73,11 @@ impl Survey {
 /// Compares the host with the registry: one project, or everything.
 pub fn doctor(session: &Session<'_>, only: Option<&ProjectName>) -> Result<Survey> {
     let mut survey = Survey { checks: 0, findings: Vec::new() };
-    let names: Vec<String> = match only {
-        Some(name) => vec![session.project(name)?.spec.name.to_string()],
-        None => {
-            examine_host(session, &mut survey)?;
-            session.store.projects()?.into_iter().map(|p| p.spec.name.to_string()).collect()
-        }
+    let names: Vec<String> = if let Some(name) = only {
+        vec![session.project(name)?.spec.name.to_string()]
+    } else {
+        examine_host(session, &mut survey)?;
+        session.store.projects()?.into_iter().map(|p| p.spec.name.to_string()).collect()
     };
     for open in session.store.open_operations()? {
         survey.checks += 1;
@@ -173,7 +172,7 @@ pub fn repair(session: &mut Session<'_>, only: Option<&ProjectName>) -> Result<(
             Ok(n) => mended += n,
             Err(error) if only.is_some() => return Err(error),
             Err(error) => {
-                failed.push(format!("{}: {error:#}", if owner.is_empty() { "host" } else { &owner }))
+                failed.push(format!("{}: {error:#}", if owner.is_empty() { "host" } else { &owner }));
             }
         }
     }

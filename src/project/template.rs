@@ -215,7 +215,7 @@ fn refuse_nginx(text: &str, out: &mut dyn Write) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn site<'a>(domain: &'a str) -> SiteVars<'a> {
+    fn site(domain: &str) -> SiteVars<'_> {
         SiteVars {
             name: "blog",
             domain,

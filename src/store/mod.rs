@@ -1,5 +1,11 @@
 //! The registry and the write-ahead journal: one SQLite file, so that they commit together.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "SQLite wants a path, and its copies are files"
+)]
+
 mod journal;
 mod registry;
 
@@ -83,9 +89,7 @@ impl Store {
             let known = MIGRATIONS.len();
             return Err(Fault::new(
                 Code::RegistryNewer,
-                format!(
-                    "the registry has version {version}, this program knows {known}; nothing was changed"
-                ),
+                format!("the registry has version {version}, this program knows {known}"),
             )
             .next("install the newer hostkit again: `hostkit --version`")
             .into());

@@ -49,7 +49,7 @@ impl Lock {
                         format!("`{}` (process {}, for {age} s)", h.verb, h.pid)
                     },
                 );
-                Err(Fault::new(Code::Busy, format!("`{name}` is held by {who}; nothing was changed"))
+                Err(Fault::new(Code::Busy, format!("`{name}` is held by {who}"))
                     .next("try again when it has ended")
                     .into())
             }

@@ -51,12 +51,9 @@ fn lift(limit: Resource) -> Result<()> {
     if hard == RLIM_INFINITY && setrlimit(limit, hard, hard).is_ok() {
         return Ok(());
     }
-    Err(Fault::new(
-        Code::NotPermitted,
-        format!("the caller's limit {limit:?} = {soft} cannot be lifted; nothing was changed"),
-    )
-    .next("run the command without `ulimit`")
-    .into())
+    Err(Fault::new(Code::NotPermitted, format!("the caller's limit {limit:?} = {soft} cannot be lifted"))
+        .next("run the command without `ulimit`")
+        .into())
 }
 
 /// Fails when the user has asked to stop; called between steps, where stopping can be undone.

@@ -124,7 +124,7 @@ pub fn serve(path: &Path) -> bool {
 fn send(path: &Path) -> Result<()> {
     let shown = path.display();
     let refuse = |why: String| {
-        Fault::new(Code::InvalidSource, format!("the source `{shown}` {why}; nothing was changed"))
+        Fault::new(Code::InvalidSource, format!("the source `{shown}` {why}"))
             .next("give a directory, a `.tar.gz` file, or `-` for standard input")
     };
     let meta = std::fs::metadata(path).map_err(|e| refuse(format!("cannot be read: {e}")))?;

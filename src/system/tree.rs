@@ -120,7 +120,7 @@ fn regroup(dir: &OwnedFd, gid: Gid) -> Result<()> {
                 regroup(&rustix::fs::openat(dir, name, flags, Mode::empty())?, gid)?;
             }
             FileType::RegularFile => {
-                rustix::fs::chownat(dir, name, None, Some(gid), AtFlags::SYMLINK_NOFOLLOW)?
+                rustix::fs::chownat(dir, name, None, Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
             }
             _ => {}
         }

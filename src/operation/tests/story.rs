@@ -131,19 +131,22 @@ fn a_deleted_project_comes_back_with_its_data_and_a_purged_one_leaves_nothing() 
 #[test]
 fn what_was_stopped_stays_stopped_and_a_deploy_starts_it() {
     let scene = Scene::after(&[provisioned, deployed, stopped]);
-    assert!(scene.world.state().units.get("hostkit-blog.service").is_none());
+    assert!(!scene.world.state().units.contains_key("hostkit-blog.service"));
     assert!(!scene.real("/etc/systemd/system/multi-user.target.wants/hostkit-blog.service").is_symlink());
     scene.act(deployed).unwrap();
     assert!(scene.world.state().units.contains_key("hostkit-blog.service"));
 }
 
+/// Something done by hand.
+type Damage = fn(&Scene);
+
 #[test]
 fn damage_is_found_and_mended() {
     let base = Scene::after(&[provisioned, deployed]);
     let before = base.snapshot();
-    let damages: &[(&str, fn(&Scene))] = &[
+    let damages: &[(&str, Damage)] = &[
         ("unit:", |s| {
-            std::fs::write(s.real("/etc/systemd/system/hostkit-blog.service"), "[Service]\n").unwrap()
+            std::fs::write(s.real("/etc/systemd/system/hostkit-blog.service"), "[Service]\n").unwrap();
         }),
         ("link:", |s| std::fs::remove_file(s.real("/home/blog/app")).unwrap()),
         ("service:", |s| {

@@ -1,6 +1,6 @@
 //! Archives: an uploaded tree is written down as it is read, and a local tree is packed.
 //!
-//! Both ends trust nothing. [`pack`] never follows a link; [`extract`] refuses the whole upload, by the
+//! Both ends trust nothing. [`pack()`] never follows a link; [`extract()`] refuses the whole upload, by the
 //! name of the entry, as soon as anything in it is not a plain file, a directory or a link that stays
 //! inside, or when it grows past a limit. The `tar` crate only parses blocks: outside of its raw mode
 //! it gathers extended headers in memory without a limit.

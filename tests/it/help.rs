@@ -1,0 +1,70 @@
+//! Every help text, as it is shown.
+
+use crate::scene::Scene;
+
+/// Every command, as it is typed.
+pub(crate) const COMMANDS: &[&str] = &[
+    "",
+    "init",
+    "provision",
+    "deploy",
+    "rollback",
+    "releases",
+    "status",
+    "logs",
+    "start",
+    "stop",
+    "restart",
+    "doctor",
+    "repair",
+    "history",
+    "gc",
+    "completions",
+    "man",
+    "help",
+    "project",
+    "project create",
+    "project list",
+    "project info",
+    "project delete",
+    "project restore",
+    "project purge",
+];
+
+#[test]
+fn every_help_text() {
+    let scene = Scene::bare();
+    let mut all = String::new();
+    for command in COMMANDS {
+        let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
+        let left = scene.hostkit(&args).ok();
+        assert_eq!(left.stderr, "");
+        all.push_str(&format!("$ hostkit {command} --help\n{}\n", left.stdout));
+    }
+    insta::assert_snapshot!("help", all);
+}
+
+#[test]
+fn no_command_is_missing_from_the_list() {
+    let overview = Scene::bare().hostkit(&["--help"]).ok().stdout;
+    let listed = overview.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    for line in listed.lines().filter(|l| l.starts_with("  ") && !l.starts_with("   ")) {
+        let name = line.split_whitespace().next().unwrap();
+        assert!(COMMANDS.contains(&name), "{name}");
+    }
+}
+
+#[test]
+fn help_and_version_need_nothing() {
+    let scene = Scene::bare();
+    let _ = scene.hostkit(&["--version"]).ok();
+    for topic in ["exit-codes", "json", "hostkit.toml", "deploy", "project delete"] {
+        let args: Vec<&str> = ["help"].into_iter().chain(topic.split(' ')).collect();
+        let _ = scene.hostkit(&args).ok();
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(scene.hostkit(&["completions", shell]).ok().stdout.contains("hostkit"));
+    }
+    assert!(!scene.real("/var/lib/hostkit").exists());
+    insta::assert_snapshot!("no-such-topic", scene.hostkit(&["help", "nonsense"]));
+}

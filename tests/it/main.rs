@@ -1,0 +1,17 @@
+//! The program as a user meets it, over fakes: exit status, standard output and standard error
+//! together. What only a real server can show is in `tests/vps`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "tests may fail"
+)]
+
+mod architecture;
+mod deploy;
+mod docs;
+mod errors;
+mod golden;
+mod help;
+mod json;
+mod scene;
