@@ -322,18 +322,28 @@ check_purge() {
 }
 
 HOST_FILES='/etc/nginx/conf.d/hostkit.conf /etc/systemd/system/nginx.service.d/hostkit.conf'
+HOST_FILES="$HOST_FILES /etc/systemd/system/hostkit-gc.service /etc/systemd/system/hostkit-gc.timer"
 HOST_FILES="$HOST_FILES /etc/tmpfiles.d/hostkit.conf /etc/hostkit /run/hostkit /var/lib/hostkit"
 
 purge() {
     # shellcheck disable=SC2086 # a list of paths
     rm -rf $HOST_FILES
-    rmdir /etc/systemd/system/nginx.service.d 2>/dev/null || :
+    # Only where nothing of anybody's is left in them.
+    rmdir /etc/systemd/system/nginx.service.d /home/.hostkit-trash /var/log/projects/.trash \
+        /var/log/projects 2>/dev/null || :
     [ -d /run/systemd/system ] || return 0
     systemctl daemon-reload
     ! systemctl is-active --quiet nginx || systemctl reload nginx
 }
 
+# Without the program the timer would only fail.
+remove_timer() {
+    [ -d /run/systemd/system ] || return 0
+    systemctl disable --quiet --now hostkit-gc.timer 2>/dev/null || :
+}
+
 uninstall_steps() {
+    step "stop the timer that empties the trash: hostkit-gc.timer" remove_timer
     step "remove $BIN" rm -f "$BIN"
     step "remove completions: $(bash_completion) $(zsh_completion) $(fish_completion)" remove_completions
     step "remove the manual: $SHARE/man/man1/hostkit*.1" remove_manual

@@ -59,6 +59,8 @@ pub(crate) struct Context {
     caller: Option<Caller>,
     #[cfg(feature = "fake")]
     root: Option<PathBuf>,
+    /// Whether the answer is one object.
+    pub(super) json: bool,
     /// Whether questions may be asked.
     pub(super) may_ask: bool,
     /// Whether a host that was never set up is fine.
@@ -82,6 +84,7 @@ impl Context {
             caller: None,
             #[cfg(feature = "fake")]
             root: cli.root.clone(),
+            json: cli.json,
             may_ask: terminal && !cli.no_input && !cli.json,
             may_be_new: false,
             subject: None,

@@ -77,7 +77,14 @@ impl Verb for HistoryArgs {
     }
     fn run(self, cx: &mut Context) -> Result<Answer> {
         let project = self.name.as_ref().map(ProjectName::as_str);
-        let rows = cx.look(|session| session.store.history(project, usize::from(self.limit)))?;
+        let rows = cx.look(|session| {
+            let rows = session.store.history(project, usize::from(self.limit))?;
+            // One that is gone still has a history; one that never was has none.
+            if let (true, Some(name)) = (rows.is_empty(), &self.name) {
+                session.project(name)?;
+            }
+            Ok(rows)
+        })?;
         let lines: Vec<Vec<String>> = rows
             .iter()
             .map(|r| {

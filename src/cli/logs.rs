@@ -11,7 +11,11 @@ use serde_json::json;
 
 use super::{Verb, answer::Answer, context::Context, policy::Policy};
 use crate::{
-    domain::{layout::HostPath, name::ProjectName},
+    domain::{
+        fault::{Code, Fault},
+        layout::HostPath,
+        name::ProjectName,
+    },
     operation::session::Session,
     system::process,
 };
@@ -45,6 +49,14 @@ impl Verb for LogsArgs {
         Some(&self.name)
     }
     fn run(self, cx: &mut Context) -> Result<Answer> {
+        if self.follow && cx.json {
+            return Err(Fault::new(
+                Code::Usage,
+                "`--follow` has no end, and `--json` answers with one object",
+            )
+            .next(format!("hostkit logs {} --json", self.name))
+            .into());
+        }
         cx.look(|session| {
             session.project(&self.name)?;
             let mut text = Vec::new();

@@ -1,17 +1,14 @@
 //! Commands about the program itself: completions, manual pages, help topics, and the hidden reader
 //! of sources.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::{Verb, answer::Answer, context::Context, policy::Policy};
-use crate::{
-    domain::fault::{Code, Fault},
-    system::source,
-};
+use crate::domain::fault::{Code, Fault};
 
 /// Print the completions for a shell
 #[derive(Args, Clone, Debug)]
@@ -152,22 +149,3 @@ A source may say in `hostkit.toml` how it is run. Flags come before it; what it 
   [env]
   required = [\"API_KEY\"]        # a deploy without a value for these in .env is refused
 ";
-
-/// Reads a source for a deploy, with the permissions of whoever runs it
-#[derive(Args, Clone, Debug)]
-pub(crate) struct PackArgs {
-    path: OsString,
-}
-
-impl Verb for PackArgs {
-    const NAME: &'static str = super::release::PACK;
-    const POLICY: Policy = Policy::Anyone;
-    const EXAMPLES: &'static [&'static str] = &[];
-
-    fn run(self, _: &mut Context) -> Result<Answer> {
-        if source::serve(self.path.as_ref()) {
-            return Ok(Answer::default());
-        }
-        Ok(Answer { exit: Some(Code::InvalidSource), ..Answer::default() })
-    }
-}

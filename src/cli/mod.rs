@@ -20,7 +20,7 @@ use anyhow::Result;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::{answer::Answer, context::Context, policy::Policy};
-use crate::domain::name::ProjectName;
+use crate::{domain::name::ProjectName, system::source};
 
 /// A command: what it is called, who may call it, what it looks like in use, and what it does.
 ///
@@ -68,10 +68,10 @@ struct Cli {
 
 /// Declares the commands: one line each. The documentation comment of its arguments is its help.
 macro_rules! commands {
-    ($($Variant:ident($module:ident::$Args:ident) = $name:literal $(, $hide:ident)?;)+) => {
+    ($($Variant:ident($module:ident::$Args:ident) = $name:literal;)+) => {
         #[derive(Debug, Subcommand)]
         enum Command {
-            $(#[command(name = $name, $($hide = true)?)] $Variant($module::$Args),)+
+            $(#[command(name = $name)] $Variant($module::$Args),)+
             /// Make, list, show, delete and bring back projects
             #[command(subcommand)]
             Project(project::ProjectCommand),
@@ -119,7 +119,6 @@ commands! {
     Completions(meta::CompletionsArgs) = "completions";
     Man(meta::ManArgs) = "man";
     Help(meta::HelpArgs) = "help";
-    Pack(meta::PackArgs) = "__pack", hide;
 }
 
 const HELP: &str = "{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}";
@@ -158,8 +157,19 @@ fn examples(calls: &[&str]) -> String {
 }
 
 /// One run of the program.
-pub(crate) fn main(argv: Vec<std::ffi::OsString>, env: context::Environment) -> ExitCode {
+pub(crate) fn main(mut argv: Vec<std::ffi::OsString>, env: context::Environment) -> ExitCode {
+    // The reader of sources is no command of anybody's: it answers on standard output with an archive.
+    if let [_, verb, dashes, path] = argv.as_slice()
+        && verb == release::PACK
+        && dashes == "--"
+    {
+        return if source::serve(path.as_ref()) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     // Help and versions work on a broken machine: nothing has been looked at yet.
+    // However it was called, it is called this.
+    if let Some(program) = argv.first_mut() {
+        *program = "hostkit".into();
+    }
     let json_asked = argv.iter().any(|a| a == "--json");
     let matches = match command().try_get_matches_from(argv) {
         Ok(matches) => matches,
@@ -194,8 +204,7 @@ mod tests {
     #[test]
     fn every_visible_command_shows_real_calls_of_itself() {
         for (name, _, calls) in catalogue() {
-            let hidden = name.starts_with("__");
-            assert!(hidden || !calls.is_empty(), "`{name}` has no examples");
+            assert!(!calls.is_empty(), "`{name}` has no examples");
             for call in calls {
                 assert!(call.contains(&format!("hostkit {name}")), "`{call}` is no call of `{name}`");
             }

@@ -19,7 +19,7 @@ use crate::{
         name::ProjectName,
     },
     operation::{
-        lifecycle::{delete, purge, restore},
+        lifecycle::{delete, purge, restore, trashed},
         session::Mode,
     },
 };
@@ -298,6 +298,7 @@ impl Verb for PurgeArgs {
     }
     fn run(self, cx: &mut Context) -> Result<Answer> {
         let name = &self.name;
+        cx.look(|session| trashed(session, name).map(drop))?;
         confirm(cx, name, self.confirm.as_deref(), "purge", "This cannot be undone.")?;
         let (outcome, row) = cx.session(Mode::Run, |session| purge(session, name))?;
         Ok(Answer::new(format!("{name} is gone for good"), json!({ "deleted_at": row.deleted_at }))

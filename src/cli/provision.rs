@@ -16,6 +16,7 @@ use super::{
 use crate::{
     domain::{command::StartCommand, name::ProjectName, port::Port, runtime::Runtime},
     operation::{
+        HostState,
         provision::{Wish, provision},
         session::{Mode, Outcome},
     },
@@ -135,7 +136,10 @@ impl Verb for ProvisionArgs {
             None => Ok(answer(outcome, &spec)),
             Some(source) => {
                 let deploy = DeployArgs::of(self.name, source, self.runtime);
-                let mut deployed = upload(deploy, cx)?;
+                let name = spec.name.clone();
+                let mut deployed = upload(deploy, cx).map_err(|e| {
+                    e.context(HostState(format!("`{name}` is provisioned, and the deploy changed nothing")))
+                })?;
                 deployed.changed = true;
                 deployed.text = format!("{}\n{}", summary(outcome, &spec), deployed.text);
                 Ok(deployed)

@@ -20,7 +20,7 @@ use crate::{
         lifecycle::rollback,
         session::{Mode, Outcome},
     },
-    system::source::{Packer, Source, Stream},
+    system::source::{Packer, Source, Stdin},
 };
 
 /// The hidden command that reads a source with the caller's permissions.
@@ -80,7 +80,7 @@ pub(super) fn upload(args: DeployArgs, cx: &mut Context) -> Result<Answer> {
         let mut stdin;
         let mut packer;
         let (archive, source): (&mut dyn Source, _) = if args.source == "-" {
-            stdin = Stream(std::io::stdin().lock());
+            stdin = Stdin::default();
             (&mut stdin, "standard input".to_owned())
         } else {
             packer = Packer::start(PACK, path.as_os_str(), &caller)?;

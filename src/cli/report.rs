@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::answer::Answer;
 use crate::{
     domain::fault::{Code, Fault},
-    operation::Undone,
+    operation::HostState,
     ui::say,
 };
 
@@ -76,9 +76,9 @@ struct Failure {
 
 /// What went wrong, how it came about, and what is now.
 fn understand(error: &anyhow::Error) -> Failure {
-    let undone = error.downcast_ref::<Undone>().map(ToString::to_string);
+    let said = error.downcast_ref::<HostState>().map(ToString::to_string);
     let found = error.chain().find_map(|e| e.downcast_ref::<Fault>()).cloned();
-    let chain = error.chain().map(ToString::to_string).filter(|c| Some(c) != undone.as_ref());
+    let chain = error.chain().map(ToString::to_string).filter(|c| Some(c) != said.as_ref());
     let (fault, around) = match found {
         Some(fault) => {
             let around = chain.filter(|c| *c != fault.message).collect();
@@ -89,7 +89,7 @@ fn understand(error: &anyhow::Error) -> Failure {
     // Whatever is refused is refused before anything is touched.
     let refused =
         !matches!(fault.code, Code::Internal | Code::Unhealthy | Code::Down | Code::Unfinished | Code::Drift);
-    let state = undone.or_else(|| refused.then(|| "nothing was changed".to_owned()));
+    let state = said.or_else(|| refused.then(|| "nothing was changed".to_owned()));
     Failure { fault, around, state }
 }
 

@@ -72,8 +72,6 @@ codes! {
     RegistryNewer = "REGISTRY_NEWER", 6;
     /// The caller may not do this
     NotPermitted = "NOT_PERMITTED", 7;
-    /// The release could not be made; the old one is still live
-    ReleaseFailed = "RELEASE_FAILED", 8;
     /// The new release did not become healthy; the old one is live
     Unhealthy = "UNHEALTHY", 9;
     /// The new release did not become healthy and the old one did not come back: the project is down

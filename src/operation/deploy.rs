@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
 use super::{
-    Undone,
+    HostState,
     launch::{prepare, require_env},
     session::{Mode, Outcome, Session},
 };
@@ -81,7 +81,7 @@ pub fn deploy(
     name: &ProjectName,
     upload: &mut Upload<'_>,
 ) -> Result<(Outcome, Deployed)> {
-    let _held = session.enter(name.as_str(), "deploy")?;
+    let _held = session.enter_alone(name.as_str(), "deploy")?;
     let spec = session.project(name)?.spec;
     session.require_space(0)?;
     let id = next_id(session, &spec)?;
@@ -136,6 +136,7 @@ fn stage(
     let received = archive::extract(&mut *upload.archive, &staging, &Limits::default());
     // A packer that failed knows better than the archive it cut short.
     upload.archive.finish()?;
+    process::keep_going()?;
     let manifest = received.map_err(advise).context("receiving the source")?;
     let detail = format!("{} files, {}", manifest.files, size(manifest.bytes));
     session.ui.emit(Event::Finished { what: "receive", detail: &detail, ms: millis(began) });
@@ -202,7 +203,7 @@ fn switch(
         source: upload.source.clone(),
         files: staged.manifest.files,
         bytes: staged.manifest.bytes,
-        created_at: now.to_string(),
+        created_at: format!("{now:.0}"),
         created_by: session.caller.clone(),
     };
     let (release, failed) = (row(ReleaseState::Retired), row(ReleaseState::Failed));
@@ -214,9 +215,8 @@ fn switch(
         &session.host,
     )?;
     verify_override(session, &plan)?;
-    let caller = session.caller.clone();
     let ran = session.carry_out(name.as_str(), "deploy", &plan, |registry| {
-        registry.put_project(next, now, &caller)?;
+        registry.put_project(next)?;
         registry.put_release(next.uid, &release)?;
         registry.go_live(next.uid, &staged.id)?;
         for id in &pruned {
@@ -255,10 +255,10 @@ fn verify_override(session: &Session<'_>, plan: &Plan) -> Result<()> {
 
 /// After a switch that failed and was undone: says whether the old release is up.
 pub(super) fn verdict(session: &Session<'_>, old: &ProjectSpec, error: anyhow::Error) -> anyhow::Error {
-    let undone = error.downcast_ref::<Undone>().copied();
+    let state = error.downcast_ref::<HostState>().cloned();
     let judged = judge(session, old, error);
-    match undone {
-        Some(undone) if !judged.is::<Undone>() => judged.context(undone),
+    match state {
+        Some(state) if !judged.is::<HostState>() => judged.context(state),
         _ => judged,
     }
 }

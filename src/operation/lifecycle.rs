@@ -17,7 +17,7 @@ use crate::{
     plan::{Foreign, Plan},
     project::ProjectSpec,
     resource::{Any, Directory},
-    store::{ReleaseRow, TrashRow},
+    store::{ProjectRow, ReleaseRow, TrashRow},
 };
 
 /// How long a deleted project can be had back.
@@ -91,9 +91,8 @@ pub(super) fn settle(
     if plan.is_noop() && same {
         return Ok(Outcome::Unchanged);
     }
-    let (now, caller) = (session.host.clock.now(), session.caller.clone());
     session.carry_out(spec.name.as_str(), verb, plan, |registry| {
-        registry.put_project(spec, now, &caller)?;
+        registry.put_project(spec)?;
         registry.own(spec.name.as_str(), plan.wanted())
     })
 }
@@ -139,9 +138,8 @@ pub fn rollback(
     if plan.is_noop() && next == spec {
         return Ok((Outcome::Unchanged, swapped));
     }
-    let (now, caller) = (session.host.clock.now(), session.caller.clone());
     let ran = session.carry_out(name.as_str(), "rollback", &plan, |registry| {
-        registry.put_project(&next, now, &caller)?;
+        registry.put_project(&next)?;
         registry.go_live(next.uid, &to.id)?;
         registry.own(name.as_str(), plan.wanted())
     });
@@ -190,18 +188,18 @@ fn choose<'r>(
 /// Deletes a project: its home and logs go to the trash, everything else goes.
 pub fn delete(session: &mut Session<'_>, name: &ProjectName) -> Result<(Outcome, TrashRow)> {
     let _held = session.enter(name.as_str(), "delete")?;
-    let spec = session.project(name)?.spec;
+    let ProjectRow { spec, created_at, created_by } = session.project(name)?;
     let resources = session.store.owned(name.as_str())?;
     let plan = Plan::between(resources.clone(), Vec::new(), Foreign::Refuse, &session.host)?;
     let now = session.host.clock.now();
-    let row =
-        TrashRow { spec, resources, deleted_at: now.to_string(), expires_at: (now + TRASH).to_string() };
+    let (deleted_at, expires_at) = (format!("{now:.0}"), format!("{:.0}", now + TRASH));
+    let row = TrashRow { spec, resources, created_at, created_by, deleted_at, expires_at };
     let outcome = session.carry_out(name.as_str(), "delete", &plan, |registry| registry.trash(&row))?;
     Ok((outcome, row))
 }
 
 /// The deleted project of this name that was deleted last.
-fn trashed(session: &Session<'_>, name: &ProjectName) -> Result<TrashRow> {
+pub fn trashed(session: &Session<'_>, name: &ProjectName) -> Result<TrashRow> {
     session.store.trash()?.into_iter().find(|row| row.spec.name == *name).ok_or_else(|| {
         Fault::new(Code::ProjectNotFound, format!("there is no deleted project `{name}`"))
             .next("hostkit project list --deleted")
@@ -218,7 +216,7 @@ pub fn restore(session: &mut Session<'_>, name: &ProjectName) -> Result<(Outcome
                 .next(format!("hostkit project delete {name}"))
         );
     }
-    let TrashRow { mut spec, resources, .. } = trashed(session, name)?;
+    let TrashRow { mut spec, resources, created_at, created_by, .. } = trashed(session, name)?;
     if session.host.accounts.find(name.as_str())?.is_some() {
         bail!(Fault::new(Code::NameTaken, format!("an account `{name}` exists and is not HostKit's")));
     }
@@ -228,10 +226,9 @@ pub fn restore(session: &mut Session<'_>, name: &ProjectName) -> Result<(Outcome
         spec.port = free_port(session)?;
     }
     let plan = Plan::between(resources, session.wanted(&spec)?, Foreign::Refuse, &session.host)?;
-    let (now, caller) = (session.host.clock.now(), session.caller.clone());
     let outcome = session.carry_out(name.as_str(), "restore", &plan, |registry| {
         registry.untrash(spec.uid)?;
-        registry.put_project(&spec, now, &caller)?;
+        registry.add_project(&spec, &created_at, &created_by)?;
         registry.own(name.as_str(), plan.wanted())
     })?;
     Ok((outcome, spec))

@@ -21,16 +21,13 @@ use crate::{
     system::{Host, process},
 };
 
-/// Says of an error that the operation it ended has been undone.
-#[derive(Clone, Copy, Debug)]
-pub struct Undone {
-    /// The operation's number.
-    pub operation: i64,
-}
+/// Says of an error in what state it left the host.
+#[derive(Clone, Debug)]
+pub struct HostState(pub String);
 
-impl std::fmt::Display for Undone {
+impl std::fmt::Display for HostState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "everything was put back as it was (operation {})", self.operation)
+        f.write_str(&self.0)
     }
 }
 
@@ -57,7 +54,7 @@ pub fn execute(
             ui.emit(Event::Undoing);
             roll_back(op, &format!("{error:#}"), host, store)
                 .map_err(|undoing| unfinished(op, &undoing, &error))?;
-            Err(error.context(Undone { operation: op }))
+            Err(error.context(HostState(format!("everything was put back as it was (operation {op})"))))
         }
     }
 }

@@ -44,15 +44,19 @@ pub fn provision(session: &mut Session<'_>, wish: &Wish) -> Result<(Outcome, Pro
         None => fresh(session, wish)?,
     };
     let owned = session.store.owned(spec.name.as_str())?;
-    let exists = !owned.is_empty();
+    let exists = session.store.project(&wish.name)?.is_some();
     let plan = Plan::between(owned, session.wanted(&spec)?, wish.foreign, &session.host)?;
     let same = session.store.project(&spec.name)?.is_some_and(|row| row.spec == spec);
     if plan.is_noop() && exists && same {
         return Ok((Outcome::Unchanged, spec));
     }
-    let (now, caller) = (session.host.clock.now(), session.caller.clone());
+    let (now, caller) = (format!("{:.0}", session.host.clock.now()), session.caller.clone());
     let outcome = session.carry_out(spec.name.as_str(), "provision", &plan, |registry| {
-        registry.put_project(&spec, now, &caller)?;
+        if exists {
+            registry.put_project(&spec)?;
+        } else {
+            registry.add_project(&spec, &now, &caller)?;
+        }
         registry.own(spec.name.as_str(), plan.wanted())
     })?;
     Ok((outcome, spec))
@@ -113,8 +117,7 @@ fn base_domain(session: &Session<'_>) -> Result<Hostname> {
 fn uid(session: &Session<'_>, wish: &Wish) -> Result<u32> {
     let name = wish.name.as_str();
     if let Some(account) = session.host.accounts.find(name)? {
-        let taken =
-            |why: &str, next: &str| Fault::new(Code::NameTaken, format!("{why}")).next(next.to_owned());
+        let taken = |why: &str, next: &str| Fault::new(Code::NameTaken, why.to_owned()).next(next.to_owned());
         if account.uid < FIRST_LOGIN || account.gid != account.uid {
             bail!(taken(&format!("`{name}` is an account of the system's"), "choose another name"));
         }

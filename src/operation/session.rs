@@ -122,6 +122,16 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Locks a project also for a dry run: for what makes files of its own on the way.
+    pub fn enter_alone(&mut self, owner: &str, verb: &str) -> Result<Held> {
+        let Held(mut locks) = self.enter(owner, verb)?;
+        if self.mode == Mode::DryRun {
+            let what = format!("{verb} {owner} --dry-run");
+            locks.push(Lock::take(&self.locks(), lock_name(owner), &what, self.host.clock.now())?);
+        }
+        Ok(Held(locks))
+    }
+
     /// The same, and waits for the host's own lock: for what gives out numbers or changes all.
     pub fn enter_host(&mut self, owner: &str, verb: &str) -> Result<Held> {
         let Held(mut locks) = self.enter(owner, verb)?;

@@ -13,6 +13,7 @@ use crate::{
         layout::host,
         name::ProjectName,
     },
+    event::Event,
     plan::{Action, Foreign, Plan},
     resource::{Any, Service, probe},
 };
@@ -171,6 +172,9 @@ pub fn repair(session: &mut Session<'_>, only: Option<&ProjectName>) -> Result<(
         match mend(session, &owner) {
             Ok(n) => mended += n,
             Err(error) if only.is_some() => return Err(error),
+            Err(error) if is_busy(&error) => {
+                session.ui.emit(Event::Warned { message: &format!("{error:#}; it was left out") });
+            }
             Err(error) => {
                 failed.push(format!("{}: {error:#}", if owner.is_empty() { "host" } else { &owner }));
             }
@@ -186,6 +190,10 @@ pub fn repair(session: &mut Session<'_>, only: Option<&ProjectName>) -> Result<(
     Err(Fault::new(Code::Unfinished, format!("not everything could be put right:\n{}", failed.join("\n")))
         .next("hostkit doctor")
         .into())
+}
+
+fn is_busy(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Fault>().is_some_and(|f| f.code == Code::Busy)
 }
 
 fn mend(session: &mut Session<'_>, owner: &str) -> Result<usize> {

@@ -19,7 +19,8 @@ use crate::{
         runtime::Runtime,
     },
     resource::{
-        Any, Directory, EnvFile, Health, Link, ManagedFile, Release, Service, Site, Unit, UnixAccount,
+        Any, Directory, EnvFile, Health, Link, LogFile, ManagedFile, Release, Service, Site, Unit,
+        UnixAccount,
     },
 };
 
@@ -32,6 +33,9 @@ pub fn project_resources(spec: &ProjectSpec, templates: &Templates) -> Result<Ve
     ];
     all.extend(directories(spec).into_iter().map(Any::from));
     all.push(env(spec)?.into());
+    for log in ["app.log", "error.log"] {
+        all.push(LogFile { path: spec.name.logs().join(log), gid: spec.uid }.into());
+    }
     all.push(logrotate(spec, templates)?.into());
     all.extend(spec.kept.iter().map(|id| release(&spec.name, spec.uid, id).into()));
     if let Some((id, launch)) = &spec.live {
@@ -95,8 +99,16 @@ fn env(spec: &ProjectSpec) -> Result<EnvFile> {
     for (key, value) in pairs {
         keys.insert(key.parse()?, value);
     }
-    if matches!(spec.runtime(), Some(Runtime::Node | Runtime::Nextjs)) {
-        keys.insert("NODE_ENV".parse()?, "production".to_owned());
+    let more: &[(&str, &str)] = match spec.runtime() {
+        Some(Runtime::Node) => &[("NODE_ENV", "production")],
+        // Its server binds to `HOSTNAME`, and to every address without it.
+        Some(Runtime::Nextjs) => &[("NODE_ENV", "production"), ("HOSTNAME", "127.0.0.1")],
+        // Otherwise its log lines wait in a buffer until there are enough of them.
+        Some(Runtime::Python) => &[("PYTHONUNBUFFERED", "1")],
+        Some(Runtime::Static | Runtime::Command) | None => &[],
+    };
+    for (key, value) in more {
+        keys.insert(key.parse()?, (*value).to_owned());
     }
     Ok(EnvFile { path: spec.name.env(), gid: spec.uid, keys })
 }

@@ -7,6 +7,7 @@ mod file;
 #[cfg(test)]
 mod laws;
 mod link;
+mod log_file;
 mod release;
 mod service;
 mod site;
@@ -23,6 +24,7 @@ pub use self::{
     env_file::EnvFile,
     file::ManagedFile,
     link::Link,
+    log_file::LogFile,
     release::Release,
     service::{Health, Service, probe},
     site::Site,
@@ -159,6 +161,7 @@ kinds! {
     env_file::EnvFile,
     file::ManagedFile,
     link::Link,
+    log_file::LogFile,
     release::Release,
     unit::Unit,
     service::Service,

@@ -40,6 +40,8 @@ CREATE TABLE trash (
     name       TEXT NOT NULL,
     spec       TEXT NOT NULL,
     resources  TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    created_by TEXT NOT NULL,
     deleted_at TEXT NOT NULL,
     expires_at TEXT NOT NULL
 ) STRICT;

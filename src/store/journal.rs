@@ -60,7 +60,7 @@ impl Store {
         let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         tx.execute(
             "INSERT INTO operation (verb, owner, state, caller, pid, started_at) VALUES (?1, ?2, 'open', ?3, ?4, ?5)",
-            params![work.verb, work.owner, work.caller, std::process::id(), work.now.to_string()],
+            params![work.verb, work.owner, work.caller, std::process::id(), format!("{:.0}", work.now)],
         )?;
         let op = tx.last_insert_rowid();
         {
@@ -89,7 +89,7 @@ impl Store {
         registry(&Registry::new(&tx))?;
         tx.execute(
             "UPDATE operation SET state = ?2, outcome = ?3, ended_at = ?4 WHERE id = ?1",
-            params![op, state, outcome, now.to_string()],
+            params![op, state, outcome, format!("{now:.0}")],
         )?;
         // Only an open operation needs its before-images, and they are the bulk of the file.
         tx.execute("DELETE FROM step WHERE operation = ?1", [op])?;

@@ -1,7 +1,6 @@
 //! Projects, their releases, what is owned, and the trash. Written only when an operation closes.
 
 use anyhow::{Context, Result};
-use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::Store;
@@ -54,6 +53,10 @@ pub struct TrashRow {
     pub spec: ProjectSpec,
     /// What it owned.
     pub resources: Vec<Any>,
+    /// When it was made.
+    pub created_at: String,
+    /// Who made it.
+    pub created_by: String,
     /// When it was deleted.
     pub deleted_at: String,
     /// When it is lost.
@@ -82,17 +85,31 @@ impl<'a> Registry<'a> {
         Ok(())
     }
 
-    /// Enters a project, or writes its new state.
-    pub fn put_project(&self, spec: &ProjectSpec, now: Timestamp, caller: &str) -> Result<()> {
+    /// Enters a project.
+    pub fn add_project(&self, spec: &ProjectSpec, created_at: &str, created_by: &str) -> Result<()> {
         let written = self.tx.execute(
-            "INSERT INTO project (name, uid, port, spec, created_at, created_by) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-             ON CONFLICT (name) DO UPDATE SET port = excluded.port, spec = excluded.spec",
+            "INSERT INTO project (name, uid, port, spec, created_at, created_by) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             params![
-                spec.name.as_str(), spec.uid, spec.port.number(), serde_json::to_string(spec)?, now.to_string(), caller
+                spec.name.as_str(),
+                spec.uid,
+                spec.port.number(),
+                serde_json::to_string(spec)?,
+                created_at,
+                created_by
             ],
         );
         written.map_err(|e| taken(e, spec))?;
         self.raise_uid(spec.uid)
+    }
+
+    /// Writes what a project is now.
+    pub fn put_project(&self, spec: &ProjectSpec) -> Result<()> {
+        let written = self.tx.execute(
+            "UPDATE project SET port = ?2, spec = ?3 WHERE name = ?1",
+            params![spec.name.as_str(), spec.port.number(), serde_json::to_string(spec)?],
+        );
+        written.map_err(|e| taken(e, spec))?;
+        Ok(())
     }
 
     /// Remembers that numbers up to `uid` have been given out.
@@ -152,10 +169,17 @@ impl<'a> Registry<'a> {
     /// Takes a project out of the registry and into the trash.
     pub fn trash(&self, row: &TrashRow) -> Result<()> {
         self.tx.execute(
-            "INSERT INTO trash (uid, name, spec, resources, deleted_at, expires_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT INTO trash (uid, name, spec, resources, created_at, created_by, deleted_at, expires_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             params![
-                row.spec.uid, row.spec.name.as_str(), serde_json::to_string(&row.spec)?,
-                serde_json::to_string(&row.resources)?, row.deleted_at, row.expires_at
+                row.spec.uid,
+                row.spec.name.as_str(),
+                serde_json::to_string(&row.spec)?,
+                serde_json::to_string(&row.resources)?,
+                row.created_at,
+                row.created_by,
+                row.deleted_at,
+                row.expires_at
             ],
         )?;
         self.tx.execute("DELETE FROM project WHERE name = ?1", [row.spec.name.as_str()])?;
@@ -261,14 +285,16 @@ impl Store {
     /// The deleted projects, newest first.
     pub fn trash(&self) -> Result<Vec<TrashRow>> {
         let mut query = self.db.prepare(
-            "SELECT spec, resources, deleted_at, expires_at FROM trash ORDER BY deleted_at DESC, uid DESC",
+            "SELECT spec, resources, created_at, created_by, deleted_at, expires_at FROM trash ORDER BY deleted_at DESC, uid DESC",
         )?;
-        let raw = |r: &Row<'_>| Ok([r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?]);
-        let rows: Vec<[String; 4]> = query.query_map([], raw)?.collect::<std::result::Result<_, _>>()?;
-        let parse = |[spec, resources, deleted_at, expires_at]: [String; 4]| {
+        let raw = |r: &Row<'_>| Ok([r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?, r.get(5)?]);
+        let rows: Vec<[String; 6]> = query.query_map([], raw)?.collect::<std::result::Result<_, _>>()?;
+        let parse = |[spec, resources, created_at, created_by, deleted_at, expires_at]: [String; 6]| {
             Ok(TrashRow {
                 spec: serde_json::from_str(&spec).context("reading a deleted project's row")?,
                 resources: serde_json::from_str(&resources).context("reading a deleted project's row")?,
+                created_at,
+                created_by,
                 deleted_at,
                 expires_at,
             })

@@ -7,15 +7,19 @@ use std::{
     ffi::OsStr,
     fs::File,
     io::{self, Read, Write},
-    os::unix::process::CommandExt,
+    os::{fd::AsFd, unix::process::CommandExt},
     path::Path,
     process::{Child, ChildStdout, Command, Stdio},
 };
 
 use anyhow::{Context, Result, bail};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
 use serde::{Deserialize, Serialize};
 
-use super::{archive, invoker::Caller};
+use super::{archive, invoker::Caller, process};
 use crate::domain::fault::{Code, Fault};
 
 /// An archive that is being read.
@@ -24,7 +28,7 @@ pub trait Source: Read {
     fn finish(&mut self) -> Result<()>;
 }
 
-/// An archive from a stream that somebody else opened.
+/// An archive from any reader.
 #[derive(Debug)]
 pub struct Stream<R>(pub R);
 
@@ -74,7 +78,46 @@ impl Packer {
 
 impl Read for Packer {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.stdout.as_mut().map_or(Ok(0), |out| out.read(into))
+        let Some(out) = self.stdout.as_mut() else { return Ok(0) };
+        await_bytes(&*out)?;
+        out.read(into)
+    }
+}
+
+/// Standard input, which whoever feeds it may leave open for ever.
+#[derive(Debug)]
+pub struct Stdin(io::Stdin);
+
+impl Default for Stdin {
+    fn default() -> Self {
+        Self(io::stdin())
+    }
+}
+
+impl Read for Stdin {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        await_bytes(&self.0)?;
+        // Past the buffer of the standard library, which `await_bytes` could not see into.
+        rustix::io::read(&self.0, into).map_err(Into::into)
+    }
+}
+
+impl Source for Stdin {
+    fn finish(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Waits until there is something to read, or somebody asks this process to stop.
+fn await_bytes(from: impl AsFd) -> io::Result<()> {
+    let patience = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+    loop {
+        process::keep_going().map_err(io::Error::other)?;
+        match poll(&mut [PollFd::new(&from, PollFlags::IN)], Some(&patience)) {
+            Ok(0) | Err(Errno::INTR) => {}
+            Ok(_) => return Ok(()),
+            Err(e) => return Err(e.into()),
+        }
     }
 }
 

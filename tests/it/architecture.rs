@@ -73,7 +73,7 @@ fn nothing_runs_a_shell() {
     }
 }
 
-/// `plan::Step, …` → ["plan"]; `{kinds::Any, system::Host}` → ["kinds", "system"].
+/// The modules that an import names: of `plan::Step` it is `plan`, of `{kinds::Any, system::Host}` both.
 fn names(after: &str) -> Vec<&str> {
     let word = |s: &str| s.len() - s.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_').len();
     if !after.starts_with('{') {

@@ -4,7 +4,8 @@
     clippy::unwrap_used,
     clippy::disallowed_methods,
     clippy::disallowed_types,
-    reason = "tests may fail"
+    clippy::print_stderr,
+    reason = "tests may fail, and say when they skip"
 )]
 
 mod architecture;
