@@ -127,9 +127,9 @@ fn put_up(owned: &mut Vec<Owned>, wanted: Vec<Any>, foreign: Foreign, host: &Hos
         let ours = owned.iter().position(|o| o.id == resource.id()).map(|i| owned.remove(i));
         let nothing = found == resource.nothing();
         if ours.is_none() && !nothing && foreign == Foreign::Refuse {
-            let id = resource.id();
-            return Err(Fault::new(Code::Foreign, format!("`{id}` exists and is not HostKit's"))
-                .next("choose another name, move it away, or take it over with `--adopt`")
+            let what = resource.place().map_or_else(|| resource.id(), ToString::to_string);
+            return Err(Fault::new(Code::Foreign, format!("`{what}` exists and is not HostKit's"))
+                .next(format!("mv {what} {what}.old    # or repeat with `--adopt` to take it over"))
                 .into());
         }
         let drifted = match &ours {

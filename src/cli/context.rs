@@ -183,8 +183,16 @@ impl Context {
         };
         let templates = Templates::new(&overrides(&host)?)?;
         let mut ui = self.listener.clone();
-        let mut session =
-            Session { host, store, ui: &mut ui, templates, caller: caller.name, mode, planned: None };
+        let mut session = Session {
+            host,
+            store,
+            ui: &mut ui,
+            templates,
+            caller: caller.name,
+            mode,
+            planned: None,
+            recovered: 0,
+        };
         work(&mut session)
     }
 

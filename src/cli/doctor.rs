@@ -50,6 +50,9 @@ impl Verb for DoctorArgs {
         let mut answer = Answer::new(lines.join("\n"), json!(survey));
         if found > 0 {
             answer.exit = Some(Code::Drift);
+            let mut fixes: Vec<String> = survey.findings.iter().map(|f| f.fix.clone()).collect();
+            fixes.dedup();
+            answer.next = fixes;
         }
         Ok(answer)
     }

@@ -137,8 +137,11 @@ impl Verb for ProvisionArgs {
             Some(source) => {
                 let deploy = DeployArgs::of(self.name, source, self.runtime);
                 let name = spec.name.clone();
-                let mut deployed = upload(deploy, cx).map_err(|e| {
-                    e.context(HostState(format!("`{name}` is provisioned, and the deploy changed nothing")))
+                let mut deployed = upload(deploy, cx).map_err(|e| match e.downcast_ref::<HostState>() {
+                    Some(_) => e,
+                    None => e.context(HostState(format!(
+                        "`{name}` is provisioned, and the deploy changed nothing"
+                    ))),
                 })?;
                 deployed.changed = true;
                 deployed.text = format!("{}\n{}", summary(outcome, &spec), deployed.text);

@@ -48,7 +48,11 @@ fn answered(
             "schema": SCHEMA, "ok": answer.exit.is_none(), "command": name, "changed": answer.changed,
             "project": subject, "data": answer.data,
             "warnings": all.iter().map(|w| json!({ "message": w })).collect::<Vec<_>>(),
-            "error": Value::Null, "next": answer.next,
+            "error": answer.exit.map(|code| json!({
+                "code": code.text(), "exit": code.exit(), "message": code.meaning().trim(),
+                "context": [], "state": "nothing was changed", "hint": answer.next.first(),
+            })),
+            "next": answer.next,
         });
         print(&envelope.to_string());
     } else {
@@ -58,7 +62,8 @@ fn answered(
         if !answer.text.is_empty() {
             print(&answer.text);
         }
-        for next in &answer.next {
+        // A survey names the way out beside each finding.
+        for next in answer.next.iter().filter(|_| answer.exit.is_none()) {
             print(&format!("  next: {next}"));
         }
     }
@@ -79,18 +84,34 @@ fn understand(error: &anyhow::Error) -> Failure {
     let said = error.downcast_ref::<HostState>().map(ToString::to_string);
     let found = error.chain().find_map(|e| e.downcast_ref::<Fault>()).cloned();
     let chain = error.chain().map(ToString::to_string).filter(|c| Some(c) != said.as_ref());
-    let (fault, around) = match found {
+    let (mut fault, around) = match found {
         Some(fault) => {
             let around = chain.filter(|c| *c != fault.message).collect();
             (fault, around)
         }
         None => (Fault::new(Code::Internal, chain.collect::<Vec<_>>().join(": ")), Vec::new()),
     };
+    if fault.next.is_empty() {
+        fault.next.extend(advice(fault.code).map(str::to_owned));
+    }
     // Whatever is refused is refused before anything is touched.
     let refused =
         !matches!(fault.code, Code::Internal | Code::Unhealthy | Code::Down | Code::Unfinished | Code::Drift);
     let state = said.or_else(|| refused.then(|| "nothing was changed".to_owned()));
     Failure { fault, around, state }
+}
+
+/// What to type where the fault itself does not know better.
+fn advice(code: Code) -> Option<&'static str> {
+    match code {
+        Code::Internal | Code::Interrupted => None,
+        Code::InvalidConfig => Some("hostkit help hostkit.toml"),
+        Code::InvalidSource => Some("hostkit help deploy"),
+        Code::NotPermitted => Some("sudo hostkit …    # as an administrator"),
+        Code::ProjectNotFound | Code::NameTaken => Some("hostkit project list"),
+        Code::NginxRefused | Code::ServiceDown | Code::Drift => Some("hostkit doctor"),
+        _ => Some("hostkit help"),
+    }
 }
 
 fn failed(

@@ -88,6 +88,10 @@ pub mod host {
     pub fn nginx_socket() -> HostPath {
         run().join("nginx.sock")
     }
+    /// Says that nginx was told to load a configuration and was not yet seen to have done so.
+    pub fn nginx_loading() -> HostPath {
+        run().join("nginx-loading")
+    }
     /// Recreates [`run`] at boot.
     pub fn tmpfiles() -> HostPath {
         HostPath::fixed("/etc/tmpfiles.d/hostkit.conf")

@@ -20,7 +20,7 @@ use crate::{
     },
     event::Event,
     plan::{Foreign, Plan},
-    project::{Launch, ProjectSpec},
+    project::{Launch, ProjectSpec, release},
     resource::probe,
     store::ReleaseRow,
     system::{
@@ -110,9 +110,11 @@ fn next_id(session: &Session<'_>, spec: &ProjectSpec) -> Result<ReleaseId> {
     let newest = session.store.releases(spec.uid)?.into_iter().map(|r| r.id).max();
     for _ in 0..3600 {
         let id = stamp(at)?;
-        if newest.as_ref().is_none_or(|n| id > *n)
-            && session.host.root.meta(&spec.name.release(&id))?.is_none()
-        {
+        let tree = release(&spec.name, spec.uid, &id);
+        // A deploy that was undone is in no record, and its tree may still lie in the trash.
+        let unused =
+            session.host.root.meta(&tree.path)?.is_none() && session.host.root.meta(&tree.trash)?.is_none();
+        if unused && newest.as_ref().is_none_or(|n| id > *n) {
             return Ok(id);
         }
         at += SignedDuration::from_secs(1);
@@ -131,8 +133,11 @@ fn stage(
     let began = Instant::now();
     session.ui.emit(Event::Began { what: "receive", detail: &upload.source });
     session.host.root.mkdir(&place, Attr::root(0o700), None)?;
-    // nginx reads a static site as itself; which it is shows only after it has been received.
-    let staging = Staging::new(session.host.root.open_dir(&place)?, 0, spec.uid);
+    // nginx reads a static site as itself. What it is shows only once it has been received; it will
+    // be what it was.
+    let group_of = |runtime| if runtime == Some(Runtime::Static) { spec.web.1 } else { spec.uid };
+    let guess = group_of(upload.runtime.or(spec.runtime()));
+    let staging = Staging::new(session.host.root.open_dir(&place)?, 0, guess);
     let received = archive::extract(&mut *upload.archive, &staging, &Limits::default());
     // A packer that failed knows better than the archive it cut short.
     upload.archive.finish()?;
@@ -149,8 +154,8 @@ fn stage(
     require_env(&session.host, spec, &ready.env_required)?;
 
     let began = Instant::now();
-    let group = if ready.launch.runtime == Runtime::Static { spec.web.1 } else { spec.uid };
-    if group != spec.uid {
+    let group = group_of(Some(ready.launch.runtime));
+    if group != guess {
         tree.regroup(group)?;
     }
     session.host.root.set_attr(&place, Attr { uid: 0, gid: group, mode: 0o750 })?;

@@ -149,7 +149,7 @@ pub fn rollback(
     }
 }
 
-/// The release to go back to: the named one, or the newest that is older than the live one.
+/// The release to go back to: the named one, or the one that was live before the live one.
 fn choose<'r>(
     name: &ProjectName,
     spec: &ProjectSpec,
@@ -162,7 +162,7 @@ fn choose<'r>(
         matches!(r.state, ReleaseState::Live | ReleaseState::Retired) && spec.kept.contains(&r.id)
     };
     let Some(asked) = asked else {
-        return releases.iter().filter(can).find(|r| r.id < *live).ok_or_else(|| {
+        return releases.iter().filter(can).find(|r| Some(&r.id) == spec.previous()).ok_or_else(|| {
             Fault::new(
                 Code::ReleaseNotFound,
                 format!("`{name}` has no release before `{live}` to go back to"),

@@ -98,6 +98,7 @@ fn fresh(session: &Session<'_>, wish: &Wish) -> Result<ProjectSpec> {
         running: true,
         live: None,
         kept: Vec::new(),
+        lineage: Vec::new(),
         shared: std::collections::BTreeSet::new(),
     })
 }
@@ -147,8 +148,8 @@ fn port(session: &Session<'_>, wish: &Wish) -> Result<Port> {
 /// The first port that no project has and nothing listens on.
 pub(super) fn free_port(session: &Session<'_>) -> Result<Port> {
     let given = session.store.ports()?;
-    let listening = session.host.net.listening()?;
-    Port::all().find(|p| !given.contains(&p.number()) && !listening.contains(&p.number())).ok_or_else(|| {
+    let free = |p: &Port| !given.contains(&p.number()) && session.host.net.is_free(p.number());
+    Port::all().find(free).ok_or_else(|| {
         Fault::new(Code::PortTaken, "every port for projects is taken").next("hostkit project list").into()
     })
 }

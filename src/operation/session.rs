@@ -65,6 +65,8 @@ pub struct Session<'a> {
     pub mode: Mode,
     /// The plan that a dry run was for.
     pub planned: Option<Plan>,
+    /// How many interrupted operations have been undone.
+    pub recovered: usize,
 }
 
 impl std::fmt::Debug for Session<'_> {
@@ -94,7 +96,7 @@ impl Session<'_> {
         }
         let what = format!("{verb} {owner}");
         let lock = Lock::take(&self.locks(), lock_name(owner), what.trim_end(), self.host.clock.now())?;
-        recover(owner, &self.locks(), &mut self.host, &mut self.store, self.ui)?;
+        self.recovered += recover(owner, &self.locks(), &mut self.host, &mut self.store, self.ui)?;
         if let Ok(name) = owner.parse() {
             self.sweep(&name)?;
         }

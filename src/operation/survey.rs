@@ -3,10 +3,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{
-    recovery::recover,
-    session::{Mode, Outcome, Session},
-};
+use super::session::{Mode, Outcome, Session};
 use crate::{
     domain::{
         fault::{Code, Fault},
@@ -163,8 +160,6 @@ pub fn repair(session: &mut Session<'_>, only: Option<&ProjectName>) -> Result<(
     let mut mended = 0;
     if session.mode == Mode::Run {
         let _held = session.enter("", "repair")?;
-        let locks = session.host.root.real(&host::locks());
-        mended += recover("", &locks, &mut session.host, &mut session.store, session.ui)?;
     }
     let mut failed: Vec<String> = Vec::new();
     for owner in owners {
@@ -180,6 +175,7 @@ pub fn repair(session: &mut Session<'_>, only: Option<&ProjectName>) -> Result<(
             }
         }
     }
+    mended += session.recovered;
     if failed.is_empty() {
         let changed = match session.mode {
             Mode::Run => Outcome::Changed,
@@ -197,18 +193,16 @@ fn is_busy(error: &anyhow::Error) -> bool {
 }
 
 fn mend(session: &mut Session<'_>, owner: &str) -> Result<usize> {
-    let before = session.store.open_operations()?.len();
     let _held = session.enter(owner, "repair")?;
     if !owner.is_empty() {
         // It may have been deleted, or its name never finished, while others were mended.
         session.project(&owner.parse()?)?;
     }
-    let undone = before.saturating_sub(session.store.open_operations()?.len());
     let owned = session.store.owned(owner)?;
     let plan = Plan::between(owned.clone(), owned, Foreign::Refuse, &session.host)?;
     let due = plan.changes().count();
     if due > 0 {
         session.carry_out(owner, "repair", &plan, |registry| registry.own(owner, plan.wanted()))?;
     }
-    Ok(due + undone)
+    Ok(due)
 }

@@ -9,6 +9,6 @@ mod spec;
 pub mod template;
 
 pub use self::{
-    resources::{host_resources, project_resources},
+    resources::{host_resources, project_resources, release},
     spec::{Launch, ProjectSpec},
 };

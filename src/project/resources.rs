@@ -119,7 +119,7 @@ fn logrotate(spec: &ProjectSpec, templates: &Templates) -> Result<ManagedFile> {
 }
 
 /// A release's tree as a resource.
-pub(crate) fn release(name: &ProjectName, uid: u32, id: &ReleaseId) -> Release {
+pub fn release(name: &ProjectName, uid: u32, id: &ReleaseId) -> Release {
     let trash = host::home_trash().join(&format!("{name}.{uid}.{id}"));
     Release { path: name.release(id), manifest: name.manifest(id), staging: name.staging(id), trash }
 }

@@ -54,6 +54,9 @@ pub struct ProjectSpec {
     pub live: Option<(ReleaseId, Launch)>,
     /// The releases whose trees are kept, oldest first; the live one is among them.
     pub kept: Vec<ReleaseId>,
+    /// The releases that were live, each after the one before it; the last is live. Going back
+    /// shortens it, so that going back twice goes further back.
+    pub lineage: Vec<ReleaseId>,
     /// Directories that every release of the project shares. They only ever become more.
     pub shared: BTreeSet<SharedDir>,
 }
@@ -72,22 +75,32 @@ impl ProjectSpec {
         self.live.as_ref().map(|(_, launch)| launch.runtime).or(self.asked)
     }
 
-    /// The same project with another live release. The ones that are too many go; never the new one
-    /// and never `previous`.
+    /// The release that was live before the live one.
+    pub fn previous(&self) -> Option<&ReleaseId> {
+        self.lineage.iter().rev().nth(1)
+    }
+
+    /// The same project with another live release. The ones that are too many go; never the new one,
+    /// never the one that was live until now, and never the one before the new one.
     pub fn with_live(&self, id: &ReleaseId, launch: Launch) -> Self {
-        let previous = self.live_release().cloned();
+        let until_now = self.live_release().cloned();
         let mut next = self.clone();
+        match next.lineage.iter().position(|l| l == id) {
+            Some(at) => next.lineage.truncate(at + 1),
+            None => next.lineage.push(id.clone()),
+        }
         if !next.kept.contains(id) {
             next.kept.push(id.clone());
         }
         next.live = Some((id.clone(), launch));
+        let previous = next.previous().cloned();
         while next.kept.len() > Self::KEEP {
-            let spare = next.kept.iter().position(|k| k != id && Some(k) != previous.as_ref());
-            match spare {
-                Some(at) => drop(next.kept.remove(at)),
-                None => break,
-            }
+            let needed =
+                |k: &ReleaseId| k == id || Some(k) == until_now.as_ref() || Some(k) == previous.as_ref();
+            let Some(spare) = next.kept.iter().position(|k| !needed(k)) else { break };
+            next.kept.remove(spare);
         }
+        next.lineage.retain(|l| next.kept.contains(l));
         next.running = true;
         next
     }

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// How long to wait between two looks.
-const PACE: Duration = Duration::from_millis(25);
+const PACE: Duration = Duration::from_millis(5);
 /// How long one health request may take.
 const REQUEST: Duration = Duration::from_secs(5);
 /// How much of a failed process's last words goes into the error, in lines and bytes.
@@ -149,17 +149,40 @@ fn await_health(unit: &UnitName, health: &Health, host: &Host) -> Result<()> {
     }
 }
 
+/// Gives a process that is put back the time it needs until it answers anything at all. Whether it is
+/// healthy is not asked: it runs what it ran before.
+fn await_answer(health: &Health, host: &Host) {
+    let deadline = host.clock.now() + SignedDuration::from_secs(i64::from(health.timeout));
+    while host.clock.now() < deadline {
+        if host.net.get(health.port, &health.host, "/", REQUEST).is_ok() {
+            return;
+        }
+        host.clock.sleep(PACE);
+    }
+}
+
 /// Asks once whether a process is healthy; the error says why it is not.
 pub fn probe(health: &Health, host: &Host) -> Result<()> {
+    let path = health.path.as_deref().unwrap_or("/");
+    // Asked first: a refused connection is known in microseconds, the list of sockets takes
+    // milliseconds.
+    let answer = host.net.get(health.port, &health.host, path, REQUEST);
+    if refused(&answer) {
+        bail!("nothing listens on port {}", health.port);
+    }
     match host.net.listener(health.port)? {
         None => bail!("nothing listens on port {}", health.port),
         Some(uid) if uid != health.uid => bail!("port {} is held by the account {uid}", health.port),
         Some(_) => {}
     }
-    let path = health.path.as_deref().unwrap_or("/");
-    let status = host.net.get(health.port, &health.host, path, REQUEST)?;
+    let status = answer?;
     let good = if health.path.is_some() { status == 200 } else { status < 500 };
     if good { Ok(()) } else { bail!("`GET {path}` answered {status}") }
+}
+
+fn refused(answer: &Result<u16>) -> bool {
+    let error = answer.as_ref().err().and_then(|e| e.downcast_ref::<std::io::Error>());
+    error.is_some_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused)
 }
 
 impl Resource for Service {
@@ -193,8 +216,11 @@ impl Resource for Service {
         reload_if_due(host)?;
         match (found.running, self.observe(host)?) {
             (true, now) if now.running && now.fresh => Ok(()),
-            // Healthy or not is not asked here: it runs what it ran before.
-            (true, _) => host.systemd.restart(&self.unit),
+            (true, _) => {
+                host.systemd.restart(&self.unit)?;
+                await_answer(&self.health, host);
+                Ok(())
+            }
             // Also when it is down only until systemd starts it again.
             (false, _) if host.root.meta(&self.unit.file())?.is_some() => host.systemd.stop(&self.unit),
             (false, _) => Ok(()),

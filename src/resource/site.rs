@@ -53,9 +53,12 @@ impl Site {
         self.link.as_ref().map(|_| self.path.to_string())
     }
 
-    fn write(&self, body: Option<&str>, mode: u32, link: Option<&str>, host: &mut Host) -> Result<()> {
+    /// Writes or removes file and link; says whether that changed anything.
+    fn write(&self, body: Option<&str>, mode: u32, link: Option<&str>, host: &mut Host) -> Result<bool> {
         let now = self.observe(host)?;
+        let mut changed = false;
         if now.body.as_deref() != body || now.mode != mode {
+            changed = true;
             match body {
                 Some(body) => host.root.replace(&self.path, body.as_bytes(), Attr::root(mode))?,
                 None => host.root.remove(&self.path)?,
@@ -64,22 +67,23 @@ impl Site {
         if let Some(place) = &self.link
             && now.link.as_deref() != link
         {
+            changed = true;
             match link {
                 Some(target) => host.root.link(place, target)?,
                 None => host.root.remove(place)?,
             }
         }
-        Ok(())
+        Ok(changed)
     }
 
-    /// Loads what is on disk, unless the running nginx already has it, and sees it answer.
-    fn load(&self, wanted: Option<&str>, domain: Option<&str>, host: &mut Host) -> Result<()> {
-        if host.nginx.loaded(&self.name)?.as_deref() == wanted {
-            return Ok(());
-        }
-        host.nginx.load(domain)?;
+    fn is_loaded(&self, wanted: Option<&str>, host: &Host) -> Result<bool> {
+        Ok(host.nginx.loaded(&self.name)?.as_deref() == wanted)
+    }
+
+    /// Waits until the running nginx answers as wanted.
+    fn await_loaded(&self, wanted: Option<&str>, host: &Host) -> Result<()> {
         let deadline = host.clock.now() + LOADED_WITHIN;
-        while host.nginx.loaded(&self.name)?.as_deref() != wanted {
+        while !self.is_loaded(wanted, host)? {
             if host.clock.now() >= deadline {
                 bail!(
                     Fault::new(Code::NginxRefused, "nginx accepted its configuration and did not load it")
@@ -105,12 +109,13 @@ impl Resource for Site {
             Some(place) => host.root.target(place)?,
             None => None,
         };
-        Ok(Found {
-            body,
-            mode: host.root.meta(&self.path)?.map_or(0, |m| m.attr.mode),
-            link,
-            loaded: host.nginx.loaded(&self.name)?,
-        })
+        // What nginx still has in memory of a site that is gone from the disk is nobody's.
+        let loaded = match (&body, &link) {
+            (None, None) => None,
+            _ => host.nginx.loaded(&self.name)?,
+        };
+        let mode = host.root.meta(&self.path)?.map_or(0, |m| m.attr.mode);
+        Ok(Found { body, mode, link, loaded })
     }
     fn compare(&self, found: &Found) -> State {
         match &found.body {
@@ -125,24 +130,37 @@ impl Resource for Site {
         }
     }
     fn apply(&self, host: &mut Host) -> Result<()> {
-        self.write(Some(&self.body), MODE, self.target().as_deref(), host)?;
-        self.load(Some(&self.fingerprint), self.domain.as_deref(), host)
+        let wanted = Some(self.fingerprint.as_str());
+        let changed = self.write(Some(&self.body), MODE, self.target().as_deref(), host)?;
+        // A load that is under way, ours or the administrator's, may have read what was there before.
+        if !changed && !host.nginx.is_loading() && self.is_loaded(wanted, host)? {
+            return Ok(());
+        }
+        host.nginx.load(self.domain.as_deref())?;
+        self.await_loaded(wanted, host)
     }
     fn restore(&self, found: &Found, host: &mut Host) -> Result<()> {
         host.root.tidy(&self.path)?;
         if let Some(place) = &self.link {
             host.root.tidy(place)?;
         }
-        self.write(found.body.as_deref(), found.mode, found.link.as_deref(), host)?;
-        let answers = match (&found.body, &found.loaded) {
+        let wanted = found.loaded.as_deref();
+        let changed = self.write(found.body.as_deref(), found.mode, found.link.as_deref(), host)?;
+        let told = host.nginx.is_loading();
+        if !changed && !told && self.is_loaded(wanted, host)? {
+            return Ok(());
+        }
+        if let Err(error) = host.nginx.load(None) {
+            // Somebody else's mistake keeps nginx from loading anything; as long as it was not told
+            // to, it runs what it ran before.
+            return if !told && self.is_loaded(wanted, host)? { Ok(()) } else { Err(error) };
+        }
+        let consistent = match (&found.body, &found.loaded) {
             (Some(body), Some(print)) => body.contains(print.as_str()),
             (body, print) => body.is_none() && print.is_none(),
         };
-        if answers {
-            return self.load(found.loaded.as_deref(), None, host);
-        }
-        // What was on disk was not what ran; there is no answer to wait for.
-        if self.observe(host)? == *found { Ok(()) } else { host.nginx.load(None) }
+        // What was on disk may not have been what ran; then there is no answer to wait for.
+        if consistent { self.await_loaded(wanted, host) } else { Ok(()) }
     }
     fn place(&self) -> Option<&HostPath> {
         Some(&self.path)

@@ -5,13 +5,15 @@
 //! the file is touched, and crossed out after the reload; so a crash in between is not forgotten.
 //! The note lies in `/run`: a reboot reads everything anew by itself.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::{Resource, State, file::LIMIT};
 use crate::{
     domain::layout::{HostPath, UnitName, host},
-    system::{Attr, Host},
+    system::{Attr, Host, systemd::invocation},
 };
 
 /// A unit file.
@@ -38,6 +40,9 @@ pub struct Found {
 }
 
 const MODE: u32 = 0o644;
+/// How often systemd is told again to forget a unit, and how long it is given before.
+const FORGET_TRIES: usize = 5;
+const FORGET_PACE: Duration = Duration::from_millis(100);
 
 impl Unit {
     /// A unit file with this text, for a unit that `wanted_by` starts.
@@ -52,6 +57,19 @@ impl Unit {
 
     fn wants(&self) -> HostPath {
         host::unit(&format!("{}.wants", self.wanted_by)).join(self.unit.as_str())
+    }
+
+    /// Has systemd forget a unit whose file is gone. It keeps one whose last process it has not yet
+    /// seen to be gone when it reads its files, and does not come back to that by itself.
+    fn forget(&self, host: &mut Host) -> Result<()> {
+        for _ in 0..FORGET_TRIES {
+            if !host.systemd.list()?.contains_key(self.unit.as_str()) {
+                break;
+            }
+            host.clock.sleep(FORGET_PACE);
+            host.systemd.reload()?;
+        }
+        Ok(())
     }
 
     fn enable(&self, enabled: bool, host: &mut Host) -> Result<()> {
@@ -112,7 +130,9 @@ impl Resource for Unit {
     fn apply(&self, host: &mut Host) -> Result<()> {
         let now = self.observe(host)?;
         if now.body.as_ref() != Some(&self.body) || now.mode != MODE {
-            if now.body.is_some() || self.is_drop_in() {
+            // Known to systemd: as it was, or as missing where the file went while it ran.
+            let known = now.body.is_some() || invocation(&host.root, &self.unit)?.is_some();
+            if known || self.is_drop_in() {
                 reload_is_due(host)?;
             }
             host.root.replace(&self.path, self.body.as_bytes(), Attr::root(MODE))?;
@@ -133,7 +153,8 @@ impl Resource for Unit {
                 Some(body) => host.root.replace(&self.path, body.as_bytes(), Attr::root(found.mode))?,
             }
         }
-        reload_if_due(host)
+        reload_if_due(host)?;
+        if found.body.is_none() { self.forget(host) } else { Ok(()) }
     }
     fn place(&self) -> Option<&HostPath> {
         Some(&self.path)

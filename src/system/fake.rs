@@ -2,7 +2,7 @@
 //! with the originals' words. Files are real, under another root.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
@@ -47,6 +47,8 @@ pub struct State {
     pub known: BTreeMap<String, String>,
     /// Sites that nginx has loaded, by the name they answer to.
     pub sites: BTreeMap<String, String>,
+    /// Sites that nginx was told to load; they come into force after its next answer.
+    pub loading: Option<BTreeMap<String, String>>,
     /// Ports held by somebody else, with the account.
     pub occupied: BTreeMap<u16, u32>,
     /// Whether nginx is down.
@@ -76,6 +78,7 @@ impl World {
             "etc/logrotate.d",
             "etc/tmpfiles.d",
             "home",
+            "run/hostkit",
             "run/systemd/units",
             "usr/bin",
             "var/lib",
@@ -276,48 +279,68 @@ impl Systemd for Fake {
     }
 }
 
+impl Fake {
+    /// What is on disk for nginx to load.
+    fn sites(&self) -> Result<BTreeMap<String, String>> {
+        let mut bodies = Vec::new();
+        bodies.extend(std::fs::read_to_string(self.path("etc/nginx/conf.d/hostkit.conf")));
+        for entry in std::fs::read_dir(self.path("etc/nginx/sites-enabled"))? {
+            let target = std::fs::read_link(entry?.path())?;
+            bodies.push(
+                std::fs::read_to_string(self.path(&target.to_string_lossy()))
+                    .context("[emerg] open() failed")?,
+            );
+        }
+        let mut sites = BTreeMap::new();
+        for body in bodies {
+            if body.contains("BROKEN") {
+                let message = "nginx refuses its configuration: [emerg] unknown directive \"BROKEN\"";
+                bail!(Fault::new(Code::NginxRefused, message).next("nginx -t"));
+            }
+            let quoted = |key: &str| body.split(key).nth(1)?.split(['"', ';']).next().map(str::to_owned);
+            if let (Some(name), Some(print)) = (quoted("server_name hostkit-"), quoted("return 200 \"")) {
+                sites.insert(format!("hostkit-{name}"), print);
+            }
+        }
+        Ok(sites)
+    }
+}
+
 impl Nginx for Fake {
     fn loaded(&self, site: &str) -> Result<Option<String>> {
-        let state = self.world.state();
-        Ok(state.sites.get(site).filter(|_| !state.nginx_down).cloned())
+        let mut state = self.world.state();
+        let answer = state.sites.get(site).filter(|_| !state.nginx_down).cloned();
+        // The answer came from an old worker; the new ones take over now.
+        if let Some(sites) = state.loading.take() {
+            state.sites = sites;
+        }
+        drop(state);
+        self.world.save()?;
+        Ok(answer)
     }
     fn is_up(&self) -> bool {
         !self.world.state().nginx_down
     }
+    fn is_loading(&self) -> bool {
+        self.path("run/hostkit/nginx-loading").exists()
+    }
     fn load(&mut self, _domain: Option<&str>) -> Result<()> {
-        self.effect("nginx", |state| {
-            if state.nginx_down {
-                bail!(Fault::new(Code::ServiceDown, "nginx is not running"));
-            }
-            let mut sites = BTreeMap::new();
-            let mut read = |body: String| {
-                if body.contains("BROKEN") {
-                    bail!(
-                        Fault::new(
-                            Code::NginxRefused,
-                            "nginx refuses its configuration: [emerg] unknown directive \"BROKEN\""
-                        )
-                        .next("nginx -t")
-                    );
-                }
-                let quoted = |key: &str| body.split(key).nth(1)?.split(['"', ';']).next().map(str::to_owned);
-                if let (Some(name), Some(print)) = (quoted("server_name hostkit-"), quoted("return 200 \"")) {
-                    sites.insert(format!("hostkit-{name}"), print);
-                }
-                Ok(())
-            };
-            if let Ok(body) = std::fs::read_to_string(self.path("etc/nginx/conf.d/hostkit.conf")) {
-                read(body)?;
-            }
-            for entry in std::fs::read_dir(self.path("etc/nginx/sites-enabled"))? {
-                let target = std::fs::read_link(entry?.path())?;
-                let body = std::fs::read_to_string(self.path(&target.to_string_lossy()))
-                    .context("[emerg] open() failed")?;
-                read(body)?;
-            }
+        if self.world.state().nginx_down {
+            bail!(Fault::new(Code::ServiceDown, "nginx is not running").next("systemctl start nginx"));
+        }
+        let sites = self.sites()?;
+        let note = self.path("run/hostkit/nginx-loading");
+        self.effect("nginx:note", |_| Ok(std::fs::write(&note, "")?))?;
+        self.effect("nginx:signal", |state| {
+            state.loading = Some(sites.clone());
+            Ok(())
+        })?;
+        self.effect("nginx:loaded", |state| {
+            state.loading = None;
             state.sites = sites;
             Ok(())
-        })
+        })?;
+        self.effect("nginx:settled", |_| Ok(std::fs::remove_file(&note)?))
     }
 }
 
@@ -328,9 +351,9 @@ impl Net for Fake {
             state.units.values().find(|u| u.port == Some(port)).and_then(|u| state.accounts.get(&u.user));
         Ok(state.occupied.get(&port).copied().or(app.map(|(uid, _)| *uid)))
     }
-    fn listening(&self) -> Result<BTreeSet<u16>> {
+    fn is_free(&self, port: u16) -> bool {
         let state = self.world.state();
-        Ok(state.occupied.keys().copied().chain(state.units.values().filter_map(|u| u.port)).collect())
+        !state.occupied.contains_key(&port) && !state.units.values().any(|u| u.port == Some(port))
     }
     fn get(&self, port: u16, _host: &str, _path: &str, _patience: Duration) -> Result<u16> {
         let state = self.world.state();

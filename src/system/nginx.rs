@@ -36,6 +36,9 @@ pub trait Nginx: fmt::Debug {
     fn loaded(&self, site: &str) -> Result<Option<String>>;
     /// Whether nginx runs.
     fn is_up(&self) -> bool;
+    /// Whether it was told to load a configuration and has not been seen to have done so. What
+    /// [`Self::loaded`] says may then be about to change.
+    fn is_loading(&self) -> bool;
     /// Tests the configuration on disk, has nginx load it, and waits until no worker serves the old
     /// one to new visitors. `domain` is the name that has just
     /// been added: another site that claims it too is an error, though nginx only warns.
@@ -66,6 +69,9 @@ impl Nginx for Running {
     fn is_up(&self) -> bool {
         master().is_ok()
     }
+    fn is_loading(&self) -> bool {
+        layout::host::nginx_loading().as_path().exists()
+    }
     fn load(&mut self, domain: Option<&str>) -> Result<()> {
         let tested = Tool::find("nginx", "nginx")?.output(["-t"])?;
         if !tested.status.success() {
@@ -87,6 +93,9 @@ impl Nginx for Running {
         }
         let master = master()?;
         let old = accepting(master)?;
+        // Written down first: whoever finds us dead must not trust what the old workers still say.
+        let note = layout::host::nginx_loading();
+        std::fs::write(note.as_path(), b"").with_context(|| format!("writing `{note}`"))?;
         kill(master, Signal::SIGHUP).context("asking nginx to reload")?;
         let deadline = Instant::now() + LOADED_WITHIN;
         // Old workers go on accepting for about 100 ms. Until they stop, a visitor may still meet the
@@ -102,7 +111,7 @@ impl Nginx for Running {
             }
             std::thread::sleep(PACE);
         }
-        Ok(())
+        std::fs::remove_file(note.as_path()).with_context(|| format!("removing `{note}`"))
     }
 }
 

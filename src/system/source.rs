@@ -176,7 +176,15 @@ fn send(path: &Path) -> Result<()> {
         archive::pack(path, &mut out)?;
     } else if meta.is_file() {
         let mut file = File::open(path).map_err(|e| refuse(format!("cannot be read: {e}")))?;
-        io::copy(&mut file, &mut out)?;
+        let mut piece = vec![0; 1 << 16];
+        loop {
+            match file.read(&mut piece) {
+                Ok(0) => break,
+                Ok(n) => out.write_all(&piece[..n])?,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => bail!(refuse(format!("cannot be read: {e}"))),
+            }
+        }
     } else {
         bail!(refuse("is neither a directory nor a file".to_owned()));
     }

@@ -118,6 +118,7 @@ impl Scene {
             caller: "root".into(),
             mode,
             planned: None,
+            recovered: 0,
         };
         act(&mut session)
     }

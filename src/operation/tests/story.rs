@@ -175,3 +175,34 @@ fn damage_is_found_and_mended() {
         assert_eq!(scene.snapshot(), before, "{what}");
     }
 }
+
+#[test]
+fn going_back_undoes_the_last_change_and_going_back_again_goes_further() {
+    let scene = Scene::after(&[provisioned]);
+    let name = || "blog".parse();
+    let live = || scene.act(|s| s.project(&name()?)).unwrap().spec.live_release().unwrap().clone();
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        scene.act(deployed).unwrap();
+        ids.push(live());
+    }
+    scene.act(rolled_back).unwrap();
+    scene.act(rolled_back).unwrap();
+    assert_eq!(live(), ids[1]);
+    // What was live before this deploy is the second, not the newest that is older.
+    scene.act(deployed).unwrap();
+    scene.act(rolled_back).unwrap();
+    assert_eq!(live(), ids[1]);
+    scene.act(|s| rollback(s, &name()?, Some(&ids[3]))).unwrap();
+    scene.act(rolled_back).unwrap();
+    assert_eq!(live(), ids[1]);
+}
+
+#[test]
+fn a_file_that_went_while_its_unit_ran_is_made_known_to_systemd_again() {
+    let scene = Scene::after(&[provisioned, deployed]);
+    let reloads = scene.world.state().reloads;
+    std::fs::remove_file(scene.real("/etc/systemd/system/hostkit-blog.service")).unwrap();
+    scene.act(|s| repair(s, None)).unwrap();
+    assert_eq!(scene.world.state().reloads, reloads + 1);
+}
