@@ -1,0 +1,115 @@
+//! The layers servers boot from: the packages, which stay, and the installed program, made anew for
+//! every build of it by the real installer.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
+
+use sha2::{Digest, Sha256};
+
+use crate::{
+    server::{self, Server},
+    source::Source,
+};
+
+/// What `install.sh` installs with apt-get.
+const PACKAGES: &str = "vps-packages";
+/// The whole of an installed server.
+const INSTALLED: &str = "vps-installed";
+/// The domain under which projects answer.
+pub(crate) const DOMAIN: &str = "example.test";
+
+/// Plays the program while the packages are installed, so that they do not depend on it.
+const STAND_IN: &str = "#!/bin/sh\nexit 0\n";
+
+/// The program under test; `None`, said loudly, when there is none to test.
+pub(crate) fn binary() -> Option<PathBuf> {
+    if let Some(path) = std::env::var_os("HOSTKIT_BINARY") {
+        return Some(PathBuf::from(path));
+    }
+    assert!(std::env::var_os("CI").is_none(), "HOSTKIT_BINARY is not set: in CI nothing is skipped");
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    eprintln!("SKIPPED {test}: HOSTKIT_BINARY names no program; run `tests/run vps {test}` as root");
+    None
+}
+
+/// Boots a server with the program installed.
+pub(crate) fn boot(binary: &Path) -> Server {
+    // Made once; when it fails, it fails once, and every test says why.
+    static LAYER: OnceLock<Result<(), String>> = OnceLock::new();
+    let made = LAYER.get_or_init(|| {
+        std::panic::catch_unwind(|| prepare(binary)).map_err(|panic| {
+            panic.downcast_ref::<String>().cloned().unwrap_or_else(|| "see the first failure".to_owned())
+        })
+    });
+    if let Err(why) = made {
+        panic!("no server with HostKit could be made: {why}");
+    }
+    Server::up(&[INSTALLED])
+}
+
+fn prepare(binary: &Path) {
+    server::remove_orphans();
+    let installer = read(&root().join("install.sh"));
+    let packages = key(&[&installer]);
+    if !server::has_layer(PACKAGES, &packages) {
+        eprintln!("installing the packages of install.sh into the layer `{PACKAGES}` (once)");
+        let server = Server::up(&[]);
+        install(&server, &installer, STAND_IN.as_bytes());
+        // The stand-in must not be taken for an older version.
+        succeed(&server, &["/root/install.sh", "--uninstall", "--yes"]);
+        succeed(&server, &["rm", "/root/install.sh", "/root/hostkit"]);
+        server.save(PACKAGES, &packages);
+    }
+    let program = read(binary);
+    let whole = key(&[packages.as_bytes(), &program]);
+    if !server::has_layer(INSTALLED, &whole) {
+        let server = Server::up(&[PACKAGES]);
+        install(&server, &installer, &program);
+        server.save(INSTALLED, &whole);
+    }
+}
+
+fn install(server: &Server, installer: &[u8], program: &[u8]) {
+    let files = Source::empty().program("install.sh", installer).program("hostkit", program);
+    send(server, "/root", &files);
+    succeed(server, &["/root/install.sh", "--yes", "--binary", "/root/hostkit", "--base-domain", DOMAIN]);
+}
+
+/// Puts files below a directory of the server.
+pub(crate) fn send(server: &Server, directory: &str, files: &Source) {
+    let words = ["sh", "-c", r#"mkdir -p "$0" && tar -C "$0" -xz"#, directory].map(str::to_owned);
+    let left = server.run(&words, files.tar_gz());
+    assert!(left.status.success(), "sending files: {}", String::from_utf8_lossy(&left.stderr));
+}
+
+fn succeed(server: &Server, words: &[&str]) {
+    let argv: Vec<String> = words.iter().map(|&w| w.to_owned()).collect();
+    let left = server.run(&argv, Vec::new());
+    let (out, err) = (String::from_utf8_lossy(&left.stdout), String::from_utf8_lossy(&left.stderr));
+    assert!(
+        left.status.success(),
+        "`{}` on the server ended with {}:\n{out}{err}",
+        server::typed(&argv),
+        left.status
+    );
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &Path) -> Vec<u8> {
+    std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+fn key(parts: &[&[u8]]) -> String {
+    let recipe = read(&server::program());
+    let mut hash = Sha256::new();
+    for part in parts.iter().chain([&recipe.as_slice()]) {
+        hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_le_bytes());
+        hash.update(part);
+    }
+    hash.finalize().iter().take(16).fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+}
