@@ -140,7 +140,9 @@ fn command() -> clap::Command {
         let (first, second) = (path.next().unwrap_or_default(), path.next());
         root = root.mut_subcommand(first, |sub| match second {
             None => with_examples(sub, calls),
-            Some(second) => sub.help_template(HELP).mut_subcommand(second, |s| with_examples(s, calls)),
+            Some(second) => {
+                with_examples(sub, project::OVERVIEW).mut_subcommand(second, |s| with_examples(s, calls))
+            }
         });
     }
     root

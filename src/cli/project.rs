@@ -58,6 +58,10 @@ impl ProjectCommand {
     }
 }
 
+/// What the help of the whole group opens with.
+pub(super) const OVERVIEW: &[&str] =
+    &["hostkit project create blog", "hostkit project list", "hostkit project delete blog --confirm blog"];
+
 /// These commands with who may call them and their examples.
 pub(super) fn catalogue() -> Vec<(&'static str, Policy, &'static [&'static str])> {
     fn entry<V: Verb>() -> (&'static str, Policy, &'static [&'static str]) {

@@ -12,6 +12,7 @@ mod architecture;
 mod deploy;
 mod docs;
 mod errors;
+mod examples;
 mod golden;
 mod help;
 mod json;

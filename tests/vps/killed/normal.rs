@@ -14,8 +14,25 @@ pub(super) fn without_numbers(state: &Snapshot, name: &str) -> Snapshot {
     let Some(uid) = uid.map(str::to_owned) else { return state.clone() };
     state.map(|line| {
         let hashed = WITH_NUMBER.iter().any(|file| line.starts_with(&format!("file /etc/{file} ")));
-        (!hashed).then(|| line.replace(&uid, "UID"))
+        (!hashed).then(|| without(line, &uid))
     })
+}
+
+/// The line with a number replaced by a word wherever it stands alone; years in the names of
+/// certificates are not account numbers.
+fn without(line: &str, number: &str) -> String {
+    let joins = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '-');
+    let mut out = String::new();
+    let mut rest = line;
+    while let Some(at) = rest.find(number) {
+        let (head, tail) = (&rest[..at], &rest[at + number.len()..]);
+        let before = if head.is_empty() { out.chars().next_back() } else { head.chars().next_back() };
+        let alone = !joins(before) && !joins(tail.chars().next());
+        out.push_str(head);
+        out.push_str(if alone { "UID" } else { number });
+        rest = tail;
+    }
+    out + rest
 }
 
 /// The state with the releases of a project named by their rank, and without their contents and those that

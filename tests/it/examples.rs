@@ -1,0 +1,115 @@
+//! The examples that open every help text, run as they stand.
+
+use std::{
+    io::Write,
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use crate::{help::COMMANDS, scene::Scene};
+
+/// What must not end with 0, and why: these ask a question, and nobody can be asked here.
+const ASK: &[&str] = &["hostkit project delete blog", "hostkit project purge blog"];
+/// What does not end by itself.
+const ENDLESS: &[&str] = &["hostkit logs api -f"];
+/// How `Scene` shows a release that an example names.
+const NAMED: &str = "RELEASE";
+
+/// The examples of a command, from its help.
+fn examples(command: &str) -> Vec<String> {
+    let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
+    let help = Scene::bare().hostkit(&args).ok().stdout;
+    let listed = help.split("Examples:\n").nth(1).unwrap_or_else(|| panic!("`{command}` shows no examples"));
+    listed.lines().take_while(|l| l.starts_with("  ")).map(|l| l.trim().to_owned()).collect()
+}
+
+/// A host with what the examples speak of: `blog` with two releases, `api` running.
+fn scene(deleted: bool) -> Scene {
+    let scene = Scene::new();
+    for line in [
+        "provision blog --static --source examples/static",
+        "deploy blog --source examples/static",
+        "provision api --node --source examples/node",
+    ] {
+        let _ = scene.hostkit(&line.split_whitespace().collect::<Vec<_>>()).ok();
+    }
+    if deleted {
+        let _ = scene.hostkit(&["project", "delete", "blog", "--confirm", "blog"]).ok();
+    }
+    scene
+}
+
+/// A directory like the repository, with an archive beside the examples.
+fn workplace() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("examples"),
+        dir.path().join("examples"),
+    )
+    .unwrap();
+    std::fs::write(dir.path().join("release.tar.gz"), archive()).unwrap();
+    dir
+}
+
+fn archive() -> Vec<u8> {
+    Command::new("tar").args(["-cz", "-C", "examples/static", "."]).output().unwrap().stdout
+}
+
+/// Runs a call in a scene; `None` when it had to be stopped.
+fn run(scene: &Scene, workplace: &Path, call: &str, input: &[u8]) -> (Option<i32>, String) {
+    let words = shell_words::split(call).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_hostkit"))
+        .arg("--root")
+        .arg(scene.path())
+        .args(&words[1..])
+        .current_dir(workplace)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let _ = child.stdin.take().unwrap().write_all(input);
+    let deadline = Instant::now() + Duration::from_secs(if ENDLESS.contains(&call) { 1 } else { 60 });
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() > deadline {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            return (None, String::new());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let left = child.wait_with_output().unwrap();
+    (left.status.code(), String::from_utf8_lossy(&left.stderr).into_owned())
+}
+
+#[test]
+fn every_example_does_what_it_says() {
+    let workplace = workplace();
+    for command in COMMANDS {
+        let about_deleted = matches!(*command, "project restore" | "project purge");
+        for example in examples(command) {
+            let scene = scene(about_deleted);
+            if *command == "start" || example.contains("provision blog") {
+                // These are about something that is not there yet.
+                let _ = scene.hostkit(&["stop", "api"]).ok();
+            }
+            let releases = std::fs::read_dir(scene.real("/home/blog/releases"));
+            let oldest =
+                releases.into_iter().flatten().filter_map(|e| e.ok()?.file_name().into_string().ok());
+            let oldest = oldest.filter(|n| !n.starts_with('.')).min().unwrap_or_default();
+            let call = example.replace(NAMED, &oldest);
+            let (call, input) = match call.split_once(" | ") {
+                Some((_, call)) => (call.to_owned(), archive()),
+                None => (call, Vec::new()),
+            };
+            let (code, said) = run(&scene, workplace.path(), &call, &input);
+            let expected = match call.as_str() {
+                c if ASK.contains(&c) => Some(2),
+                c if ENDLESS.contains(&c) => None,
+                _ => Some(0),
+            };
+            assert_eq!(code, expected, "{example}\n{said}");
+        }
+    }
+}
