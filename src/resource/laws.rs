@@ -44,6 +44,42 @@ fn apply_twice_is_apply_once_and_restore_puts_back_what_was_found_wherever_it_di
     }
 }
 
+/// Temporary entries that nobody will rename any more.
+#[allow(clippy::unwrap_used)]
+fn leftovers(at: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(at).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.is_symlink() {
+            found.extend(leftovers(&path));
+        } else if path.to_string_lossy().ends_with(".hostkit-new") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[test]
+#[allow(clippy::unwrap_used)]
+fn restoring_what_is_there_removes_what_a_dead_process_left_beside_it() {
+    for sample in Any::samples().0 {
+        for crash in 1.. {
+            let dir = tempfile::tempdir().unwrap();
+            let world = World::new(dir.path());
+            let mut alive = world.host(Tripwire::default());
+            sample.apply(&mut alive).unwrap();
+            let found = sample.observe(&alive).unwrap().1;
+            let died = sample.apply(&mut world.host(Tripwire::at(crash))).is_err();
+            sample.restore(&found, &mut alive).unwrap();
+            assert_eq!(sample.observe(&alive).unwrap().1, found, "{}", sample.id());
+            assert_eq!(leftovers(dir.path()), [] as [std::path::PathBuf; 0], "{}", sample.id());
+            if !died {
+                break;
+            }
+        }
+    }
+}
+
 #[test]
 fn observing_crosses_no_effect() {
     let dir = tempfile::tempdir().expect("a directory");
