@@ -157,3 +157,20 @@ fn a_strange_umask_and_environment_change_nothing() {
         .ok();
     open.check(open.stdout.is_empty(), "nothing that all may write");
 }
+
+#[test]
+fn a_source_is_read_with_the_callers_own_permissions() {
+    let Some(vps) = Vps::with().administrator("ana").boot() else { return };
+    vps.live("blog", &Source::page("before"));
+    vps.put("/root/secret", &Source::page("a secret"));
+    vps.put("/srv/hers", &Source::page("hers"));
+    vps.sh("chmod 700 /root /root/secret; chown -R ana /srv/hers; chmod 700 /srv/hers").ok();
+    let refusal = vps.hostkit(["deploy", "blog", "--source", "/root/secret"]).as_user("ana");
+    refusal.refused(3, "INVALID_SOURCE");
+    vps.expect_answer("blog", "before");
+    // What only she can read, root reads for her as her.
+    vps.hostkit(["deploy", "blog", "--source", "/srv/hers"]).as_user("ana").ok();
+    vps.expect_answer("blog", "hers");
+    let by = vps.releases("blog")[0]["created_by"].clone();
+    assert_eq!(by, "ana", "the records name who called");
+}
