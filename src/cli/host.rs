@@ -122,21 +122,27 @@ impl Verb for HistoryArgs {
 
 /// Empty the trash of what nobody can have back; a timer does it every day
 #[derive(Args, Clone, Debug)]
-pub(crate) struct GcArgs {}
+pub(crate) struct GcArgs {
+    /// Show what would be done, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
 
 impl Verb for GcArgs {
     const NAME: &'static str = "gc";
     const POLICY: Policy = Policy::Root;
-    const EXAMPLES: &'static [&'static str] = &["hostkit gc"];
+    const EXAMPLES: &'static [&'static str] = &["hostkit gc", "hostkit gc --dry-run"];
 
     fn run(self, cx: &mut Context) -> Result<Answer> {
-        let gone = cx.session(Mode::Run, collect)?;
-        let outcome = if gone == 0 { Outcome::Unchanged } else { Outcome::Changed };
+        let mode = if self.dry_run { Mode::DryRun } else { Mode::Run };
+        let gone = cx.session(mode, collect)?;
+        let outcome = if gone == 0 || self.dry_run { Outcome::Unchanged } else { Outcome::Changed };
+        let fate = if self.dry_run { "would go" } else { "gone" };
         let text = match gone {
             0 => "the trash holds nothing that could go".to_owned(),
-            1 => "1 tree is gone for good".to_owned(),
-            n => format!("{n} trees are gone for good"),
+            1 => format!("1 tree {fate} for good"),
+            n => format!("{n} trees {fate} for good"),
         };
-        Ok(Answer::new(text, json!({ "removed": gone })).outcome(outcome))
+        Ok(Answer::new(text, json!({ "removed": gone, "dry_run": self.dry_run })).outcome(outcome))
     }
 }

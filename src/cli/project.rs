@@ -289,19 +289,32 @@ pub(crate) struct PurgeArgs {
     /// The project's name once more; on a terminal it is asked for
     #[arg(long, value_name = "NAME")]
     confirm: Option<String>,
+    /// Show what would be done, and change nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 impl Verb for PurgeArgs {
     const NAME: &'static str = "project purge";
     const POLICY: Policy = Policy::Root;
-    const EXAMPLES: &'static [&'static str] =
-        &["hostkit project purge blog", "hostkit project purge blog --confirm blog"];
+    const EXAMPLES: &'static [&'static str] = &[
+        "hostkit project purge blog",
+        "hostkit project purge blog --confirm blog",
+        "hostkit project purge blog --dry-run",
+    ];
 
     fn project(&self) -> Option<&ProjectName> {
         Some(&self.name)
     }
     fn run(self, cx: &mut Context) -> Result<Answer> {
         let name = &self.name;
+        if self.dry_run {
+            let plan = cx.session(Mode::DryRun, |session| {
+                purge(session, name)?;
+                Ok(session.planned.take())
+            })?;
+            return Ok(Answer::planned(&plan.unwrap_or_default()));
+        }
         cx.look(|session| trashed(session, name).map(drop))?;
         confirm(cx, name, self.confirm.as_deref(), "purge", "This cannot be undone.")?;
         let (outcome, row) = cx.session(Mode::Run, |session| purge(session, name))?;

@@ -285,30 +285,38 @@ fn empty(session: &mut Session<'_>, spec: &ProjectSpec) -> Result<()> {
 /// time is over. Whatever belongs to an operation that runs is left for the next time.
 pub fn collect(session: &mut Session<'_>) -> Result<usize> {
     let _held = session.enter("", "gc")?;
-    if session.mode == Mode::DryRun {
-        return Ok(0);
-    }
     let now = session.host.clock.now();
+    let (lost, kept): (Vec<TrashRow>, Vec<TrashRow>) = session
+        .store
+        .trash()?
+        .into_iter()
+        .partition(|row| row.expires_at.parse::<Timestamp>().is_ok_and(|at| at <= now));
     let mut gone = 0;
-    for row in session.store.trash()? {
-        let expired = row.expires_at.parse::<Timestamp>().is_ok_and(|at| at <= now);
-        if expired && let Ok(_held) = session.enter(row.spec.name.as_str(), "gc") {
-            doom(session, &row)?;
+    for row in &lost {
+        if session.mode == Mode::DryRun {
+            gone += 1;
+        } else if let Ok(_held) = session.enter(row.spec.name.as_str(), "gc") {
+            doom(session, row)?;
             gone += 1;
         }
     }
-    let keep: Vec<String> =
-        session.store.trash()?.iter().map(|r| format!("{}.{}", r.spec.name, r.spec.uid)).collect();
+    let tree = |row: &TrashRow| format!("{}.{}", row.spec.name, row.spec.uid);
+    let spared: Vec<String> = kept.iter().chain(&lost).map(tree).collect();
     for trash in [host::home_trash(), host::log_trash()] {
         for entry in session.host.root.list(&trash)? {
+            // A tree whose time is over was renamed above, unless somebody is at work on it.
+            if spared.contains(&entry) {
+                continue;
+            }
             let owner = entry.trim_start_matches(".doomed-").split('.').next().unwrap_or_default().to_owned();
-            if keep.contains(&entry) {
+            if session.mode == Mode::DryRun {
+                gone += 1;
                 continue;
             }
             // An operation that runs may still want it back.
             if let Ok(_held) = session.enter(&owner, "gc") {
                 session.host.root.shred(&trash.join(&entry))?;
-                gone += 1;
+                gone += usize::from(!entry.starts_with(".doomed-"));
             }
         }
     }

@@ -52,7 +52,7 @@ impl Store {
         // TRUNCATE and FULL: what was said to be done survives a power cut, and a nearly full disk
         // kills nobody (WAL would, with a signal).
         store.db.execute_batch("PRAGMA journal_mode = TRUNCATE; PRAGMA synchronous = FULL;")?;
-        store.migrate(at, existed)?;
+        store.migrate(at, existed, MIGRATIONS)?;
         Ok(store)
     }
 
@@ -70,7 +70,7 @@ impl Store {
     /// A registry of nothing, in memory: for asking what would be done on a new host.
     pub fn empty() -> Result<Self> {
         let mut store = Self { db: Connection::open_in_memory()?, wire: Tripwire::default() };
-        store.migrate(Path::new(""), false)?;
+        store.migrate(Path::new(""), false, MIGRATIONS)?;
         Ok(store)
     }
 
@@ -97,9 +97,9 @@ impl Store {
         Ok(version)
     }
 
-    fn migrate(&mut self, at: &Path, existed: bool) -> Result<()> {
+    fn migrate(&mut self, at: &Path, existed: bool, steps: &[&str]) -> Result<()> {
         let version = self.version()?;
-        if version == MIGRATIONS.len() {
+        if version >= steps.len() {
             return Ok(());
         }
         if existed && version > 0 {
@@ -108,10 +108,10 @@ impl Store {
         let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         // Another process may have done it while we waited.
         let version = user_version(&tx)?;
-        for step in &MIGRATIONS[version..] {
+        for step in &steps[version..] {
             tx.execute_batch(step)?;
         }
-        tx.pragma_update(None, "user_version", i64::try_from(MIGRATIONS.len())?)?;
+        tx.pragma_update(None, "user_version", i64::try_from(steps.len())?)?;
         tx.commit().context("bringing the registry to this version")
     }
 
@@ -164,5 +164,27 @@ mod tests {
         let before = std::fs::read(&at).unwrap();
         drop(Store::open(&at, Tripwire::default()).unwrap());
         assert_eq!(std::fs::read(&at).unwrap(), before);
+    }
+
+    #[test]
+    fn a_migration_keeps_a_copy_of_what_was_there_and_one_that_fails_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().join("registry.db");
+        let mut store = Store::open(&at, Tripwire::default()).unwrap();
+        store.change(|r| r.set("kept", "yes")).unwrap();
+        let broken = [MIGRATIONS[0], "CREATE TABLE more (x TEXT) STRICT; nonsense;"];
+        store.migrate(&at, true, &broken).unwrap_err();
+        assert_eq!(store.version().unwrap(), 1);
+        let steps = [MIGRATIONS[0], "CREATE TABLE more (x TEXT) STRICT;"];
+        store.migrate(&at, true, &steps).unwrap();
+        assert_eq!(user_version(&store.db).unwrap(), 2);
+        assert_eq!(store.setting("kept").unwrap().as_deref(), Some("yes"));
+        let copy = Store::connect(
+            &dir.path().join("registry.v1.db"),
+            OpenFlags::SQLITE_OPEN_READ_ONLY,
+            Tripwire::default(),
+        );
+        let copy = copy.unwrap();
+        assert_eq!((copy.version().unwrap(), copy.setting("kept").unwrap().as_deref()), (1, Some("yes")));
     }
 }

@@ -206,3 +206,19 @@ fn a_file_that_went_while_its_unit_ran_is_made_known_to_systemd_again() {
     scene.act(|s| repair(s, None)).unwrap();
     assert_eq!(scene.world.state().reloads, reloads + 1);
 }
+
+#[test]
+fn a_process_that_is_older_than_its_environment_is_found_and_started_anew() {
+    let scene = Scene::after(&[provisioned, deployed]);
+    let path = scene.real("/home/blog/.env");
+    let text = std::fs::read_to_string(&path).unwrap() + "API_KEY='new'\n";
+    std::fs::write(&path, &text).unwrap();
+    let survey = scene.act(|s| doctor(s, None)).unwrap();
+    let found: Vec<&str> = survey.findings.iter().map(|f| f.problem.as_str()).collect();
+    assert_eq!(found, ["is older than what it was started from"]);
+    let starts = scene.world.state().starts;
+    scene.act(|s| repair(s, None)).unwrap();
+    assert_eq!(scene.world.state().starts, starts + 1);
+    assert!(scene.act(|s| doctor(s, None)).unwrap().findings.is_empty());
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), text, "a line of the administrator's stays");
+}
