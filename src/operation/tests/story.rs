@@ -65,6 +65,7 @@ fn an_application_that_crashes_or_does_not_answer_leaves_the_old_release_live() 
         let failed = releases[0].id.clone();
         let error = scene.act(|s| rollback(s, &"blog".parse()?, Some(&failed))).unwrap_err();
         assert_eq!(code(&error), Code::ReleaseNotFound);
+        assert!(error.to_string().contains("is failed and cannot"), "{error}");
     }
 }
 
