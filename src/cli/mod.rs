@@ -13,6 +13,7 @@ mod provision;
 mod release;
 mod report;
 mod status;
+mod trash;
 
 use std::process::ExitCode;
 

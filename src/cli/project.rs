@@ -1,6 +1,4 @@
-//! `project`: create, list, info, delete, restore, purge.
-
-use std::io::{BufRead, Write};
+//! `project`: create, list and info; the rest of the group is in `trash`.
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -12,17 +10,9 @@ use super::{
     context::Context,
     policy::Policy,
     provision::{ProvisionArgs, data},
+    trash::{DeleteArgs, PurgeArgs, RestoreArgs},
 };
-use crate::{
-    domain::{
-        fault::{Code, Fault},
-        name::ProjectName,
-    },
-    operation::{
-        lifecycle::{delete, purge, restore, trashed},
-        session::Mode,
-    },
-};
+use crate::domain::name::ProjectName;
 
 /// The commands below `project`.
 #[derive(Debug, Subcommand)]
@@ -197,153 +187,4 @@ impl Verb for InfoArgs {
         all["created_by"] = json!(row.created_by);
         Ok(Answer::new(text.join("\n"), all))
     }
-}
-
-/// Delete a project; its home and logs can be brought back for 7 days
-#[derive(Args, Clone, Debug)]
-pub(crate) struct DeleteArgs {
-    /// The project
-    name: ProjectName,
-    /// The project's name once more; on a terminal it is asked for
-    #[arg(long, value_name = "NAME")]
-    confirm: Option<String>,
-    /// Show what would be done, and change nothing
-    #[arg(long)]
-    dry_run: bool,
-}
-
-impl Verb for DeleteArgs {
-    const NAME: &'static str = "project delete";
-    const POLICY: Policy = Policy::Root;
-    const EXAMPLES: &'static [&'static str] = &[
-        "hostkit project delete blog",
-        "hostkit project delete blog --confirm blog",
-        "hostkit project delete blog --dry-run",
-    ];
-
-    fn project(&self) -> Option<&ProjectName> {
-        Some(&self.name)
-    }
-    fn run(self, cx: &mut Context) -> Result<Answer> {
-        let name = &self.name;
-        if self.dry_run {
-            let plan = cx.session(Mode::DryRun, |session| {
-                delete(session, name)?;
-                Ok(session.planned.take())
-            })?;
-            return Ok(Answer::planned(&plan.unwrap_or_default()));
-        }
-        cx.look(|session| session.project(name).map(drop))?;
-        confirm(
-            cx,
-            name,
-            self.confirm.as_deref(),
-            "delete",
-            "Its home and logs go to the trash for 7 days.",
-        )?;
-        let (outcome, row) = cx.session(Mode::Run, |session| delete(session, name))?;
-        let data = json!({ "deleted_at": row.deleted_at, "expires_at": row.expires_at });
-        let text = format!("Deleted {name}. Its home and logs are in the trash until {}", row.expires_at);
-        Ok(Answer::new(text, data).outcome(outcome).next(format!("hostkit project restore {name}    # undo")))
-    }
-}
-
-/// Bring back a deleted project as it was
-#[derive(Args, Clone, Debug)]
-pub(crate) struct RestoreArgs {
-    /// The project
-    name: ProjectName,
-    /// Show what would be done, and change nothing
-    #[arg(long)]
-    dry_run: bool,
-}
-
-impl Verb for RestoreArgs {
-    const NAME: &'static str = "project restore";
-    const POLICY: Policy = Policy::Root;
-    const EXAMPLES: &'static [&'static str] =
-        &["hostkit project restore blog", "hostkit project restore blog --dry-run"];
-
-    fn project(&self) -> Option<&ProjectName> {
-        Some(&self.name)
-    }
-    fn run(self, cx: &mut Context) -> Result<Answer> {
-        let mode = if self.dry_run { Mode::DryRun } else { Mode::Run };
-        let (outcome, spec, planned) = cx.session(mode, |session| {
-            let (outcome, spec) = restore(session, &self.name)?;
-            Ok((outcome, spec, session.planned.take()))
-        })?;
-        if let Some(plan) = planned {
-            return Ok(Answer::planned(&plan).outcome(outcome));
-        }
-        let text = format!("{} is back: http://{}, port {}", spec.name, spec.domain, spec.port);
-        Ok(Answer::new(text, data(&spec)).outcome(outcome))
-    }
-}
-
-/// Delete a deleted project for good
-#[derive(Args, Clone, Debug)]
-pub(crate) struct PurgeArgs {
-    /// The project
-    name: ProjectName,
-    /// The project's name once more; on a terminal it is asked for
-    #[arg(long, value_name = "NAME")]
-    confirm: Option<String>,
-    /// Show what would be done, and change nothing
-    #[arg(long)]
-    dry_run: bool,
-}
-
-impl Verb for PurgeArgs {
-    const NAME: &'static str = "project purge";
-    const POLICY: Policy = Policy::Root;
-    const EXAMPLES: &'static [&'static str] = &[
-        "hostkit project purge blog",
-        "hostkit project purge blog --confirm blog",
-        "hostkit project purge blog --dry-run",
-    ];
-
-    fn project(&self) -> Option<&ProjectName> {
-        Some(&self.name)
-    }
-    fn run(self, cx: &mut Context) -> Result<Answer> {
-        let name = &self.name;
-        if self.dry_run {
-            let plan = cx.session(Mode::DryRun, |session| {
-                purge(session, name)?;
-                Ok(session.planned.take())
-            })?;
-            return Ok(Answer::planned(&plan.unwrap_or_default()));
-        }
-        cx.look(|session| trashed(session, name).map(drop))?;
-        confirm(cx, name, self.confirm.as_deref(), "purge", "This cannot be undone.")?;
-        let (outcome, row) = cx.session(Mode::Run, |session| purge(session, name))?;
-        Ok(Answer::new(format!("{name} is gone for good"), json!({ "deleted_at": row.deleted_at }))
-            .outcome(outcome))
-    }
-}
-
-/// Has the name typed, on a terminal or as `--confirm`.
-fn confirm(cx: &Context, name: &ProjectName, said: Option<&str>, verb: &str, what: &str) -> Result<()> {
-    let again = format!("hostkit project {verb} {name} --confirm {name}");
-    let typed = match said {
-        Some(said) => said.to_owned(),
-        None if cx.may_ask => {
-            let mut line = String::new();
-            // A terminal that is gone answers nothing, which confirms nothing.
-            let _ = write!(std::io::stderr(), "{what}\nType the project's name to {verb} it: ");
-            std::io::stdin().lock().read_line(&mut line)?;
-            line.trim().to_owned()
-        }
-        None => {
-            return Err(Fault::new(Code::ConfirmationNeeded, format!("to {verb} `{name}`, say its name"))
-                .next(again)
-                .into());
-        }
-    };
-    if typed == name.as_str() {
-        return Ok(());
-    }
-    let typed: String = typed.chars().take(40).flat_map(char::escape_debug).collect();
-    Err(Fault::new(Code::ConfirmationNeeded, format!("`{typed}` is not `{name}`")).next(again).into())
 }
