@@ -28,10 +28,14 @@ impl Staging {
         self.root.as_fd()
     }
 
-    fn own(&self, fd: impl AsFd, mode: u32) -> io::Result<()> {
-        // This order: changing the owner may clear bits of the mode. And no umask gets in between.
+    /// Gives what was just made with this mode to its owner.
+    pub(super) fn own(&self, fd: impl AsFd, mode: u32) -> io::Result<()> {
+        // This order: changing the owner may clear bits of the mode.
         rustix::fs::fchown(&fd, Some(self.uid), Some(self.gid))?;
-        rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode))?;
+        // A umask or the parent may have changed the mode too. They seldom do, and looking is cheap.
+        if rustix::fs::fstat(&fd)?.st_mode & 0o7777 != mode {
+            rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode))?;
+        }
         Ok(())
     }
 }
@@ -65,7 +69,7 @@ impl<'a> Writer<'a> {
         let failed = |error| write_failed(error, path);
         let (parent, name) = split(path);
         let parent = self.enter(parent).map_err(failed)?;
-        rustix::fs::mkdirat(parent, name, Mode::RWXU).map_err(|errno| failed(errno.into()))?;
+        rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(mode)).map_err(|errno| failed(errno.into()))?;
         let child =
             open_inside(parent, name, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).map_err(failed)?;
         self.staging.own(&child, mode).map_err(failed)
@@ -86,7 +90,7 @@ impl<'a> Writer<'a> {
         let parent = self.enter(parent).map_err(failed)?;
         let create = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
         let mut file =
-            File::from(open_inside(parent, name, create, Mode::RUSR | Mode::WUSR).map_err(failed)?);
+            File::from(open_inside(parent, name, create, Mode::from_raw_mode(mode)).map_err(failed)?);
         let mut digest = Sha256::new();
         let mut size = 0;
         loop {
