@@ -1,18 +1,21 @@
 //! Reading an archive into a staging directory.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io::Read;
+use std::collections::BTreeSet;
+use std::io::{self, Read};
+use std::num::NonZero;
+use std::thread;
 
 use tar::EntryType;
 
-use super::links;
-use super::manifest::{Entry, Kind, Manifest};
+use super::crew::{self, Crew};
+use super::manifest::{Kind, Manifest};
 use super::members::{Member, Members, describe};
-use super::path::{InnerPath, text, too_much};
-use super::staging::{Staging, Writer};
+use super::nodes::Nodes;
+use super::path::{InnerPath, text};
+use super::staging::Staging;
 use super::stream::{Gauge, Stream, cut_short};
-use super::{Limits, quoted, refuse};
-use crate::domain::fault::{Code, Fault};
+use super::{Limits, batch, links, quoted, refuse};
+use crate::domain::fault::Fault;
 
 const FILE: u32 = 0o640;
 const EXECUTABLE: u32 = 0o750;
@@ -23,50 +26,63 @@ const DIRECTORY: u32 = 0o750;
 /// Either all of it is taken or the upload is refused; after an error the staging directory holds a
 /// part of the tree and is to be thrown away. Nothing is ever written outside of it.
 pub fn extract(reader: impl Read, into: &Staging, limits: &Limits) -> anyhow::Result<Manifest> {
-    let (stream, gauge) = Stream::open(reader, limits)?;
-    let mut archive = tar::Archive::new(stream);
-    let mut tree = Tree::new(into, limits);
-    let mut members = Members::of(&mut archive, gauge.clone())?;
-    while let Some((member, mut content)) = members.next()? {
-        tree.take(&member, &mut content, &gauge)?;
-    }
-    // Two blocks of zeros end an archive; one that just stops has lost an unknown rest.
-    if gauge.ended() && gauge.total() > 0 {
-        return Err(cut_short().into());
-    }
-    archive.into_inner().finish()?;
-    tree.finish()
+    // More threads than these would only wait for each other in the kernel.
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(4);
+    extract_with(threads, reader, into, limits)
 }
 
-/// What stands at a path so far.
-struct Node {
-    kind: Kind,
-    /// A directory that was made because something lies in it, and may still be named itself.
-    implied: bool,
+/// [`extract`] with this many threads, which make no difference to what comes of it.
+pub(super) fn extract_with(
+    threads: usize,
+    reader: impl Read,
+    into: &Staging,
+    limits: &Limits,
+) -> anyhow::Result<Manifest> {
+    crew::with(threads, into, |crew| {
+        let mut tree = Tree::new(into, limits, crew);
+        let read = tree.read(reader);
+        tree.finish(read)
+    })
 }
 
 /// The tree as far as it has been read.
 struct Tree<'a> {
     staging: &'a Staging,
-    writer: Writer<'a>,
+    crew: Crew<'a>,
     limits: &'a Limits,
-    nodes: BTreeMap<String, Node>,
-    names: usize,
+    nodes: Nodes<'a>,
     dropped: BTreeSet<String>,
     setgid: BTreeSet<String>,
 }
 
 impl<'a> Tree<'a> {
-    fn new(staging: &'a Staging, limits: &'a Limits) -> Self {
+    fn new(staging: &'a Staging, limits: &'a Limits, crew: Crew<'a>) -> Self {
         Self {
             staging,
-            writer: Writer::new(staging),
+            crew,
             limits,
-            nodes: BTreeMap::new(),
-            names: 0,
+            nodes: Nodes::new(limits),
             dropped: BTreeSet::new(),
             setgid: BTreeSet::new(),
         }
+    }
+
+    /// Reads the archive to its end, or until something cannot be written.
+    fn read(&mut self, reader: impl Read) -> anyhow::Result<()> {
+        let (stream, gauge) = Stream::open(reader, self.limits)?;
+        let mut archive = tar::Archive::new(stream);
+        let mut members = Members::of(&mut archive, gauge.clone())?;
+        while let Some((member, mut content)) = members.next()? {
+            self.take(&member, &mut content, &gauge)?;
+            if self.crew.failed() {
+                return Ok(());
+            }
+        }
+        // Two blocks of zeros end an archive; one that just stops has lost an unknown rest.
+        if gauge.ended() && gauge.total() > 0 {
+            return Err(cut_short().into());
+        }
+        Ok(archive.into_inner().finish()?)
     }
 
     fn take(&mut self, member: &Member, content: &mut impl Read, gauge: &Gauge) -> anyhow::Result<()> {
@@ -107,16 +123,12 @@ impl<'a> Tree<'a> {
         if path.is_empty() {
             return Ok(());
         }
-        if let Some(node) = self.nodes.get_mut(path)
-            && matches!(node.kind, Kind::Directory { .. })
-            && node.implied
-        {
-            node.implied = false;
+        if self.nodes.was_implied(path) {
             return Ok(());
         }
         self.parents(path)?;
-        self.claim(path, Kind::Directory { mode: DIRECTORY }, false)?;
-        self.writer.directory(path, DIRECTORY)
+        self.nodes.claim(path, Kind::Directory { mode: DIRECTORY })?;
+        self.crew.directory(path, DIRECTORY)
     }
 
     fn file(
@@ -137,13 +149,23 @@ impl<'a> Tree<'a> {
         }
         let mode = if member.mode & 0o100 == 0 { FILE } else { EXECUTABLE };
         self.parents(path)?;
-        self.claim(path, Kind::File { mode, size: member.size, sha256: [0; 32] }, false)?;
-        let (size, digest) = self.writer.file(path, mode, content, |error| gauge.fault(error).into())?;
-        if size != member.size {
+        self.nodes.claim(path, Kind::File { mode, size: member.size, sha256: [0; 32] })?;
+        let unreadable = |error: &io::Error| gauge.fault(error).into();
+        let count = match usize::try_from(member.size) {
+            Ok(size) if size <= batch::BYTES => {
+                self.crew.small(path, mode, size, content).map_err(|error| unreadable(&error))? as u64
+            }
+            _ => {
+                let (count, digest) = self.crew.large(path, mode, content, unreadable)?;
+                self.nodes.seal(path, digest);
+                count
+            }
+        };
+        if count != member.size {
             return Err(cut_short().into());
         }
-        if let Some(Node { kind: Kind::File { sha256, .. }, .. }) = self.nodes.get_mut(path) {
-            *sha256 = digest;
+        for (path, digest) in self.crew.sealed() {
+            self.nodes.seal(&path, digest);
         }
         Ok(())
     }
@@ -153,83 +175,42 @@ impl<'a> Tree<'a> {
         refuse_content(path, member)?;
         let target = text(&member.target, self.limits)?.to_owned();
         self.parents(path)?;
-        self.claim(path, Kind::Link { target }, false)
+        Ok(self.nodes.claim(path, Kind::Link { target })?)
     }
 
     /// Makes the directories on the way to a path.
     fn parents(&mut self, path: &str) -> anyhow::Result<()> {
         for (end, _) in path.match_indices('/') {
             let parent = &path[..end];
-            match self.nodes.get(parent) {
-                Some(Node { kind: Kind::Directory { .. }, .. }) => {}
+            match self.nodes.kind(parent) {
+                Some(Kind::Directory { .. }) => {}
                 Some(_) => {
                     let why = format!("lies in {}, which is not a directory", quoted(parent));
                     return Err(refuse(path, why).into());
                 }
                 None => {
-                    self.claim(parent, Kind::Directory { mode: DIRECTORY }, true)?;
-                    self.writer.directory(parent, DIRECTORY)?;
+                    self.nodes.imply(parent, DIRECTORY)?;
+                    self.crew.directory(parent, DIRECTORY)?;
                 }
             }
         }
         Ok(())
     }
 
-    /// Takes a path that nothing has taken before.
-    fn claim(&mut self, path: &str, kind: Kind, implied: bool) -> anyhow::Result<()> {
-        if self.nodes.contains_key(path) {
-            return Err(refuse(path, "is in the archive twice").into());
+    /// Ends what [`Tree::read`] began, which came to this.
+    fn finish(mut self, read: anyhow::Result<()>) -> anyhow::Result<Manifest> {
+        let (mut writer, sealed) = self.crew.finish(read)?;
+        for (path, digest) in sealed {
+            self.nodes.seal(&path, digest);
         }
-        self.names += path.len();
-        if let Kind::Link { target } = &kind {
-            self.names += target.len();
-        }
-        if self.nodes.len() >= self.limits.entries {
-            return Err(too_much(&format!("it holds more than {} entries", self.limits.entries), path).into());
-        }
-        if self.names > self.limits.names {
-            return Err(too_much("its paths are too long altogether", path).into());
-        }
-        self.nodes.insert(path.to_owned(), Node { kind, implied });
-        Ok(())
-    }
-
-    fn finish(mut self) -> anyhow::Result<Manifest> {
-        self.make_links()?;
-        if self.nodes.values().all(|node| matches!(node.kind, Kind::Directory { .. })) {
-            return Err(Fault::new(Code::InvalidSource, "the archive holds no files").into());
-        }
+        links::make(self.nodes.links(), self.staging.root(), &mut writer)?;
         let mut notes: Vec<_> =
             self.dropped.iter().map(|path| format!("{} was left out", quoted(path))).collect();
         notes.extend(self.setgid.iter().map(|path| {
             let path = if path.is_empty() { "." } else { path };
             format!("the directory {} does not keep its setuid or setgid bit", quoted(path))
         }));
-        let entries = self.nodes.into_iter().map(|(path, node)| Entry { path, kind: node.kind });
-        Ok(Manifest::new(entries.collect(), notes))
-    }
-
-    fn make_links(&mut self) -> anyhow::Result<()> {
-        let links: HashMap<&str, &str> = self
-            .nodes
-            .iter()
-            .filter_map(|(path, node)| match &node.kind {
-                Kind::Link { target } => Some((path.as_str(), target.as_str())),
-                _ => None,
-            })
-            .collect();
-        let mut inner = Vec::new();
-        for (path, target) in self.nodes.keys().filter_map(|path| links.get_key_value(path.as_str())) {
-            if !links::is_interpreter(path, &links) {
-                links::check_target(path, target)?;
-                inner.push((*path, *target));
-            }
-            self.writer.link(path, target)?;
-        }
-        for (path, target) in inner {
-            links::check_resolves(self.staging.root(), path, target)?;
-        }
-        Ok(())
+        Ok(self.nodes.into_manifest(notes)?)
     }
 }
 

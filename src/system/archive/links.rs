@@ -7,13 +7,37 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::path::split;
+use super::staging::Writer;
 use super::{quoted, refuse};
 use crate::domain::fault::Fault;
+
+/// Makes these links, given with their targets and sorted by path, and refuses one that leads outside.
+///
+/// Everything else has been written: nothing may be written once there are links.
+pub(super) fn make<'t>(
+    links: impl Iterator<Item = (&'t str, &'t str)> + Clone,
+    root: BorrowedFd<'_>,
+    writer: &mut Writer<'_>,
+) -> anyhow::Result<()> {
+    let all: HashMap<_, _> = links.clone().collect();
+    let mut inner = Vec::new();
+    for (path, target) in links {
+        if !is_interpreter(path, &all) {
+            check_target(path, target)?;
+            inner.push((path, target));
+        }
+        writer.link(path, target)?;
+    }
+    for (path, target) in inner {
+        check_resolves(root, path, target)?;
+    }
+    Ok(())
+}
 
 /// Whether a link is the interpreter of a virtual environment, the one thing that may lie outside.
 ///
 /// `bin/python3 -> /usr/bin/python3.11` is; so is `bin/python -> python3` beside it.
-pub(super) fn is_interpreter(path: &str, links: &HashMap<&str, &str>) -> bool {
+fn is_interpreter(path: &str, links: &HashMap<&str, &str>) -> bool {
     let (bin, _) = split(path);
     let (environment, name) = split(bin);
     if name != "bin" || !matches!(split(environment).1, "venv" | ".venv") {
@@ -35,7 +59,7 @@ pub(super) fn is_interpreter(path: &str, links: &HashMap<&str, &str>) -> bool {
 }
 
 /// Refuses a link, by its text alone, that cannot be right.
-pub(super) fn check_target(path: &str, target: &str) -> Result<(), Fault> {
+fn check_target(path: &str, target: &str) -> Result<(), Fault> {
     if target.is_empty() {
         return Err(refuse(path, "is a link without a target"));
     }
@@ -48,7 +72,7 @@ pub(super) fn check_target(path: &str, target: &str) -> Result<(), Fault> {
 /// Lets the kernel walk a link that has been made, and refuses one that does not end inside.
 ///
 /// No reading of the text can decide this: `a -> .` and `b -> a/..` are each harmless, together not.
-pub(super) fn check_resolves(root: BorrowedFd<'_>, path: &str, target: &str) -> anyhow::Result<()> {
+fn check_resolves(root: BorrowedFd<'_>, path: &str, target: &str) -> anyhow::Result<()> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
     let mut attempts = 0;
     let walked = loop {

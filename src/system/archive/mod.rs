@@ -5,10 +5,13 @@
 //! inside, or when it grows past a limit. The `tar` crate only parses blocks: outside of its raw mode
 //! it gathers extended headers in memory without a limit.
 
+mod batch;
+mod crew;
 mod extract;
 mod links;
 mod manifest;
 mod members;
+mod nodes;
 mod pack;
 mod path;
 mod staging;

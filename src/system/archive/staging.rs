@@ -5,10 +5,13 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, ResolveFlags, Uid};
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 
 use super::path::split;
 use super::write_failed;
+
+/// A SHA-256.
+pub(super) type Digest = [u8; 32];
 
 /// An empty directory that nobody else can reach, and the owner of everything that goes into it.
 #[derive(Debug)]
@@ -28,10 +31,14 @@ impl Staging {
         self.root.as_fd()
     }
 
-    fn own(&self, fd: impl AsFd, mode: u32) -> io::Result<()> {
-        // This order: changing the owner may clear bits of the mode. And no umask gets in between.
+    /// Gives what was just made with this mode to its owner.
+    pub(super) fn own(&self, fd: impl AsFd, mode: u32) -> io::Result<()> {
+        // This order: changing the owner may clear bits of the mode.
         rustix::fs::fchown(&fd, Some(self.uid), Some(self.gid))?;
-        rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode))?;
+        // A umask or the parent may have changed the mode too. They seldom do, and looking is cheap.
+        if rustix::fs::fstat(&fd)?.st_mode & 0o7777 != mode {
+            rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode))?;
+        }
         Ok(())
     }
 }
@@ -52,12 +59,11 @@ pub(super) struct Writer<'a> {
     staging: &'a Staging,
     /// The names of the directory entered last and their descriptors, outermost first.
     entered: Vec<(String, OwnedFd)>,
-    buffer: Vec<u8>,
 }
 
 impl<'a> Writer<'a> {
     pub(super) fn new(staging: &'a Staging) -> Self {
-        Self { staging, entered: Vec::new(), buffer: vec![0; 64 * 1024] }
+        Self { staging, entered: Vec::new() }
     }
 
     /// Makes a directory whose parent exists.
@@ -65,42 +71,55 @@ impl<'a> Writer<'a> {
         let failed = |error| write_failed(error, path);
         let (parent, name) = split(path);
         let parent = self.enter(parent).map_err(failed)?;
-        rustix::fs::mkdirat(parent, name, Mode::RWXU).map_err(|errno| failed(errno.into()))?;
+        rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(mode)).map_err(|errno| failed(errno.into()))?;
         let child =
             open_inside(parent, name, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).map_err(failed)?;
         self.staging.own(&child, mode).map_err(failed)
     }
 
-    /// Writes a file whose directory exists; gives how much there was of it and its SHA-256.
+    /// Writes a file whose directory exists; gives its SHA-256.
+    pub(super) fn small(&mut self, path: &str, mode: u32, content: &[u8]) -> anyhow::Result<Digest> {
+        let failed = |error| write_failed(error, path);
+        let mut file = self.create(path, mode).map_err(failed)?;
+        file.write_all(content).map_err(failed)?;
+        self.staging.own(&file, mode).map_err(failed)?;
+        Ok(Sha256::digest(content).into())
+    }
+
+    /// Writes a file whose directory exists as it is read; gives how much there was of it and its SHA-256.
     ///
     /// `unreadable` tells what an error of the content means.
-    pub(super) fn file(
+    pub(super) fn large(
         &mut self,
         path: &str,
         mode: u32,
         content: &mut impl Read,
         unreadable: impl Fn(&io::Error) -> anyhow::Error,
-    ) -> anyhow::Result<(u64, [u8; 32])> {
+    ) -> anyhow::Result<(u64, Digest)> {
         let failed = |error| write_failed(error, path);
-        let (parent, name) = split(path);
-        let parent = self.enter(parent).map_err(failed)?;
-        let create = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
-        let mut file =
-            File::from(open_inside(parent, name, create, Mode::RUSR | Mode::WUSR).map_err(failed)?);
+        let mut file = self.create(path, mode).map_err(failed)?;
+        let mut buffer = vec![0; 64 * 1024];
         let mut digest = Sha256::new();
         let mut size = 0;
         loop {
-            let count = match content.read(&mut self.buffer) {
+            let count = match content.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(count) => count,
                 Err(error) => return Err(unreadable(&error)),
             };
-            file.write_all(&self.buffer[..count]).map_err(failed)?;
-            digest.update(&self.buffer[..count]);
+            file.write_all(&buffer[..count]).map_err(failed)?;
+            digest.update(&buffer[..count]);
             size += count as u64;
         }
         self.staging.own(&file, mode).map_err(failed)?;
         Ok((size, digest.finalize().into()))
+    }
+
+    fn create(&mut self, path: &str, mode: u32) -> io::Result<File> {
+        let (parent, name) = split(path);
+        let parent = self.enter(parent)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+        Ok(File::from(open_inside(parent, name, flags, Mode::from_raw_mode(mode))?))
     }
 
     /// Makes a symbolic link whose directory exists. Nothing may be written after the first link.

@@ -5,6 +5,7 @@
 mod hostile;
 mod packing;
 mod taken;
+mod together;
 
 use std::fs;
 use std::io::Write as _;

@@ -30,6 +30,20 @@ fn modes_and_owners_are_ours_and_not_the_archives() {
 }
 
 #[test]
+fn modes_are_right_whatever_becomes_of_them_first() {
+    let place = Place::new();
+    fs::set_permissions(place.root(), fs::Permissions::from_mode(0o2700)).unwrap();
+    place.extract(&Tar::default().file("d/f", "").end(), &Limits::default()).unwrap();
+    // Made in a set-group-ID directory, it would be one too.
+    assert_eq!(place.root().join("d").metadata().unwrap().mode() & 0o7777, 0o750);
+    // As if a umask had taken away the rest.
+    let made = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::CREATE;
+    let file = rustix::fs::open(place.root().join("f"), made, rustix::fs::Mode::RUSR).unwrap();
+    place.staging().own(&file, 0o750).unwrap();
+    assert_eq!(place.root().join("f").metadata().unwrap().mode() & 0o7777, 0o750);
+}
+
+#[test]
 fn the_manifest_says_what_is_there() {
     let archive = Tar::default().dir("./").file("./b/c", "hello").link("a", "b/c").end();
     let place = Place::new();
