@@ -119,6 +119,9 @@ fn put_up(owned: &mut Vec<Owned>, wanted: Vec<Any>, foreign: Foreign, host: &Hos
     let mut moved: Vec<(HostPath, HostPath)> = Vec::new();
     let mut changed: Vec<HostPath> = Vec::new();
     let new_from = owned.len();
+    // A tree that is ours is ours with all that is in it.
+    let trees: Vec<HostPath> =
+        owned.iter().filter_map(|o| o.resource.carries_to().and(o.resource.place()).cloned()).collect();
     for (at, resource) in wanted.into_iter().enumerate() {
         // A tree that will come back from the trash is looked at where it still is.
         let view = host.root.seen_at(moved.clone());
@@ -126,7 +129,8 @@ fn put_up(owned: &mut Vec<Owned>, wanted: Vec<Any>, foreign: Foreign, host: &Hos
         drop(view);
         let ours = owned.iter().position(|o| o.id == resource.id()).map(|i| owned.remove(i));
         let nothing = found == resource.nothing();
-        if ours.is_none() && !nothing && foreign == Foreign::Refuse {
+        let inside = resource.place().is_some_and(|place| trees.iter().any(|tree| place.is_within(tree)));
+        if ours.is_none() && !nothing && !inside && foreign == Foreign::Refuse {
             let what = resource.place().map_or_else(|| resource.id(), ToString::to_string);
             return Err(Fault::new(Code::Foreign, format!("`{what}` exists and is not HostKit's"))
                 .next(format!("mv {what} {what}.old    # or repeat with `--adopt` to take it over"))
@@ -164,13 +168,15 @@ fn take_away(owned: Vec<Owned>, host: &Host) -> Result<Vec<Step>> {
     let whole: Vec<HostPath> = owned.iter().filter_map(tree).collect();
     let mut steps = Vec::new();
     for Owned { rank, resource, .. } in owned.into_iter().rev() {
-        let (state, found) = resource.observe(host)?;
-        // What lies in a tree that goes as a whole goes with it.
+        // What lies in a tree that goes as a whole goes with it, and is not even looked at.
         let carried = resource
             .place()
             .is_some_and(|place| whole.iter().any(|tree| place.is_within(tree) && place != tree));
-        let gone = found == resource.nothing() || carried;
-        let action = if gone { Action::Keep } else { Action::Remove };
+        if carried {
+            continue;
+        }
+        let (state, found) = resource.observe(host)?;
+        let action = if found == resource.nothing() { Action::Keep } else { Action::Remove };
         let drifted = state != State::Satisfied;
         steps.push(Step { action, resource, found, reason: String::new(), drifted, rank });
     }

@@ -170,9 +170,14 @@ impl Context {
         let mut host = self.host()?;
         let store = match mode {
             Mode::Run => {
-                let state = layout::host::state();
-                if host.root.meta(&state)?.is_none() {
-                    host.root.mkdir(&state, Attr::root(0o711), None)?;
+                if self.may_be_new {
+                    let state = layout::host::state();
+                    if host.root.meta(&state)?.is_none() {
+                        host.root.mkdir(&state, Attr::root(0o711), None)?;
+                    }
+                } else {
+                    // Nothing but `init` begins a registry: one that is gone is not one that is empty.
+                    set_up(&look(&host)?)?;
                 }
                 Store::open(&host.root.real(&layout::host::registry()), Tripwire::default())?
             }
@@ -204,11 +209,16 @@ impl Context {
 
 /// The registry as it is, or a fault that says what is missing.
 fn look(host: &Host) -> Result<Store> {
-    Store::look(&host.root.real(&layout::host::registry()))?.ok_or_else(|| {
-        Fault::new(Code::NotInitialised, "this host has not been set up for HostKit")
-            .next("hostkit init --base-domain example.com")
-            .into()
-    })
+    Store::look(&host.root.real(&layout::host::registry()))?.ok_or_else(|| not_set_up().into())
+}
+
+fn not_set_up() -> Fault {
+    Fault::new(Code::NotInitialised, "this host has not been set up for HostKit")
+        .next("hostkit init --base-domain example.com")
+}
+
+fn set_up(store: &Store) -> Result<()> {
+    store.setting("base_domain")?.map(drop).ok_or_else(|| not_set_up().into())
 }
 
 /// The administrator's templates. Only root's own files count: they end up in root's configuration.

@@ -84,6 +84,7 @@ fn understand(error: &anyhow::Error) -> Failure {
     let said = error.downcast_ref::<HostState>().map(ToString::to_string);
     let found = error.chain().find_map(|e| e.downcast_ref::<Fault>()).cloned();
     let chain = error.chain().map(ToString::to_string).filter(|c| Some(c) != said.as_ref());
+    let found = found.or_else(|| crate::store::understand(error));
     let (mut fault, around) = match found {
         Some(fault) => {
             let around = chain.filter(|c| *c != fault.message).collect();

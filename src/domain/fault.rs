@@ -70,6 +70,8 @@ codes! {
     DiskFull = "DISK_FULL", 6;
     /// The registry was written by a newer version
     RegistryNewer = "REGISTRY_NEWER", 6;
+    /// The registry cannot be read
+    RegistryDamaged = "REGISTRY_DAMAGED", 6;
     /// The caller may not do this
     NotPermitted = "NOT_PERMITTED", 7;
     /// The new release did not become healthy; the old one is live

@@ -165,12 +165,6 @@ fn stage(
 
     let mut next = spec.with_live(id, ready.launch.clone());
     next.shared.extend(ready.shared);
-    if upload.start.is_some() {
-        next.start.clone_from(&upload.start);
-    }
-    if upload.runtime.is_some() {
-        next.asked = upload.runtime;
-    }
     Ok(Staged {
         id: id.clone(),
         launch: ready.launch,
@@ -239,7 +233,11 @@ fn switch(
         Err(error) => {
             let error = verdict(session, spec, error);
             // Named in the records, so that the number is not given out again.
-            session.store.change(|registry| registry.put_release(next.uid, &failed))?;
+            if let Err(complaint) = session.store.change(|registry| registry.put_release(next.uid, &failed)) {
+                session.ui.emit(Event::Warned {
+                    message: &format!("the failure is not in the records: {complaint:#}"),
+                });
+            }
             Err(error)
         }
     }

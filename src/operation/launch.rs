@@ -41,7 +41,11 @@ pub(super) fn prepare(
     runtime: Option<Runtime>,
     start: Option<StartCommand>,
 ) -> Result<Ready> {
-    let asked = Asked { runtime: runtime.or(spec.asked), start: start.or_else(|| spec.start.clone()) };
+    // What was said now comes before what was said when the project was made.
+    let asked = match (runtime, start) {
+        (None, None) => Asked { runtime: spec.asked, start: spec.start.clone() },
+        (runtime, start) => Asked { runtime: runtime.or(spec.asked), start },
+    };
     let app = detect::detect(tree, &asked)?;
     if app.runtime == Runtime::Python && !tree.is_taken(".venv") {
         venv(host, spec, tree)?;
@@ -84,17 +88,21 @@ fn venv(host: &Host, spec: &ProjectSpec, tree: &Tree) -> Result<()> {
 }
 
 fn program(host: &Host, name: &str) -> Result<String> {
-    if let Some(path) = host.locate(name)? {
-        Ok(path.to_string())
-    } else {
-        let package = match name {
-            "node" => "nodejs",
-            other => other,
-        };
-        Err(Fault::new(Code::ProgramMissing, format!("the program `{name}` is not installed"))
-            .next(format!("apt-get install {package}"))
-            .into())
+    // Debian's Python has no other name.
+    let also = if name == "python" { "python3" } else { name };
+    for name in [name, also] {
+        if let Some(path) = host.locate(name)? {
+            return Ok(path.to_string());
+        }
     }
+    let advice = match name {
+        "node" => "apt-get install nodejs".to_owned(),
+        "python" | "python3" => "apt-get install python3".to_owned(),
+        _ => format!("install `{name}`, or name it by its path in the source, such as `./{name}`"),
+    };
+    Err(Fault::new(Code::ProgramMissing, format!("the program `{name}` is not installed"))
+        .next(advice)
+        .into())
 }
 
 /// Makes the program an absolute path: systemd wants one, and what is missing is said before

@@ -67,25 +67,26 @@ pub fn power(session: &mut Session<'_>, name: &ProjectName, power: Power) -> Res
         Some(_) => {}
     }
     spec.running = power != Power::Stop;
-    let mut plan = Plan::between(
-        session.store.owned(name.as_str())?,
-        session.wanted(&spec)?,
-        Foreign::Refuse,
-        &session.host,
-    )?;
+    // Nothing else: a project must be stoppable whatever it has made of its own files.
+    let concerned = |r: &Any| matches!(r, Any::Unit(_) | Any::Service(_));
+    let all = session.wanted(&spec)?;
+    let owned = session.store.owned(name.as_str())?.into_iter().filter(concerned).collect();
+    let wanted = all.iter().filter(|r| concerned(r)).cloned().collect();
+    let mut plan = Plan::between(owned, wanted, Foreign::Refuse, &session.host)?;
     if power == Power::Restart {
         plan.renew("service", "restart");
     }
-    let outcome = settle(session, power.verb(), &spec, &plan)?;
+    let outcome = settle(session, power.verb(), &spec, &plan, &all)?;
     Ok((outcome, spec))
 }
 
-/// Carries out a plan of an existing project whose specification may have changed.
-pub(super) fn settle(
+/// Carries out a plan of an existing project that will own `all`.
+fn settle(
     session: &mut Session<'_>,
     verb: &'static str,
     spec: &ProjectSpec,
     plan: &Plan,
+    all: &[Any],
 ) -> Result<Outcome> {
     let same = session.store.project(&spec.name)?.is_some_and(|row| row.spec == *spec);
     if plan.is_noop() && same {
@@ -93,7 +94,7 @@ pub(super) fn settle(
     }
     session.carry_out(spec.name.as_str(), verb, plan, |registry| {
         registry.put_project(spec)?;
-        registry.own(spec.name.as_str(), plan.wanted())
+        registry.own(spec.name.as_str(), all.iter())
     })
 }
 
@@ -216,6 +217,7 @@ pub fn restore(session: &mut Session<'_>, name: &ProjectName) -> Result<(Outcome
                 .next(format!("hostkit project delete {name}"))
         );
     }
+    session.require_space(0)?;
     let TrashRow { mut spec, resources, created_at, created_by, .. } = trashed(session, name)?;
     if session.host.accounts.find(name.as_str())?.is_some() {
         bail!(Fault::new(Code::NameTaken, format!("an account `{name}` exists and is not HostKit's")));
@@ -300,15 +302,11 @@ pub fn collect(session: &mut Session<'_>) -> Result<usize> {
             gone += 1;
         }
     }
-    let tree = |row: &TrashRow| format!("{}.{}", row.spec.name, row.spec.uid);
-    let spared: Vec<String> = kept.iter().chain(&lost).map(tree).collect();
+    let mut known: Vec<ProjectSpec> = session.store.projects()?.into_iter().map(|p| p.spec).collect();
+    known.extend(kept.into_iter().map(|row| row.spec));
     for trash in [host::home_trash(), host::log_trash()] {
         for entry in session.host.root.list(&trash)? {
-            // A tree whose time is over was renamed above, unless somebody is at work on it.
-            if spared.contains(&entry) {
-                continue;
-            }
-            let owner = entry.trim_start_matches(".doomed-").split('.').next().unwrap_or_default().to_owned();
+            let Some(owner) = spare(&entry, &known) else { continue };
             if session.mode == Mode::DryRun {
                 gone += 1;
                 continue;
@@ -321,4 +319,21 @@ pub fn collect(session: &mut Session<'_>) -> Result<usize> {
         }
     }
     Ok(gone)
+}
+
+/// Whose an entry of the trash is that nobody can have back: a tree that was doomed, or a release that a
+/// known project does not keep. What the registry knows nothing of is left alone; it may be the registry
+/// that is wrong.
+fn spare(entry: &str, known: &[ProjectSpec]) -> Option<String> {
+    if let Some(tree) = entry.strip_prefix(".doomed-") {
+        return tree.split('.').next().map(str::to_owned);
+    }
+    known.iter().find_map(|spec| {
+        let release: ReleaseId = entry
+            .strip_prefix(&format!("{}.{}.", spec.name, spec.uid))?
+            .trim_end_matches(".manifest")
+            .parse()
+            .ok()?;
+        (!spec.kept.contains(&release)).then(|| spec.name.to_string())
+    })
 }

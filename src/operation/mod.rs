@@ -50,6 +50,11 @@ pub fn execute(
     let now = host.clock.now();
     match ran.and_then(|()| store.close(op, "done", "done", now, registry)) {
         Ok(()) => Ok(op),
+        // The last write of a commit may fail after the commit has happened. What is closed is done.
+        Err(error) if !store.is_open(op).unwrap_or(true) => {
+            ui.emit(Event::Warned { message: &format!("it is done, and the disk complained: {error:#}") });
+            Ok(op)
+        }
         Err(error) => {
             ui.emit(Event::Undoing);
             roll_back(op, &format!("{error:#}"), host, store)
@@ -89,10 +94,18 @@ pub(crate) fn roll_back(op: i64, outcome: &str, host: &mut Host, store: &mut Sto
         store.steps(op)?.into_iter().partition(|s| s.found == s.resource.nothing());
     let mut back = back;
     back.sort_by_key(|s| s.rank);
+    // One that cannot be put back must not keep the others, a service last of all, from it.
+    let mut failed: Option<anyhow::Error> = None;
     for step in away.into_iter().rev().chain(back) {
-        step.resource
-            .restore(&step.found, host)
-            .with_context(|| format!("putting back {} `{}`", step.resource.kind(), step.resource.name()))?;
+        let restored = step.resource.restore(&step.found, host);
+        let restored = restored
+            .with_context(|| format!("putting back {} `{}`", step.resource.kind(), step.resource.name()));
+        if let Err(error) = restored {
+            failed.get_or_insert(error);
+        }
+    }
+    if let Some(error) = failed {
+        return Err(error);
     }
     let now = host.clock.now();
     store.close(op, "undone", outcome, now, |_| Ok(()))

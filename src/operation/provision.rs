@@ -20,6 +20,8 @@ use crate::{
 const FIRST_UID: u32 = 2000;
 /// Numbers below this belong to the distribution.
 const FIRST_LOGIN: u32 = 1000;
+/// Numbers from here on are given out by others: containers, `nobody`.
+const LAST_LOGIN: u32 = 60_000;
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -43,6 +45,7 @@ pub fn provision(session: &mut Session<'_>, wish: &Wish) -> Result<(Outcome, Pro
         Some(row) => renewed(session, row.spec, wish)?,
         None => fresh(session, wish)?,
     };
+    let adopted = session.host.accounts.find(spec.name.as_str())?.is_some();
     let owned = session.store.owned(spec.name.as_str())?;
     let exists = session.store.project(&wish.name)?.is_some();
     let plan = Plan::between(owned, session.wanted(&spec)?, wish.foreign, &session.host)?;
@@ -56,6 +59,9 @@ pub fn provision(session: &mut Session<'_>, wish: &Wish) -> Result<(Outcome, Pro
             registry.put_project(&spec)?;
         } else {
             registry.add_project(&spec, &now, &caller)?;
+            if !adopted {
+                registry.raise_uid(spec.uid)?;
+            }
         }
         registry.own(spec.name.as_str(), plan.wanted())
     })?;
@@ -67,6 +73,8 @@ fn renewed(session: &Session<'_>, old: ProjectSpec, wish: &Wish) -> Result<Proje
     let mut spec = old;
     if wish.runtime.is_some() {
         spec.asked = wish.runtime;
+        // It was for another runtime.
+        spec.start = None;
     }
     if wish.start.is_some() {
         spec.start.clone_from(&wish.start);
@@ -81,6 +89,7 @@ fn renewed(session: &Session<'_>, old: ProjectSpec, wish: &Wish) -> Result<Proje
 }
 
 fn fresh(session: &Session<'_>, wish: &Wish) -> Result<ProjectSpec> {
+    session.require_space(0)?;
     let base = base_domain(session)?;
     let web = session.host.accounts.find("www-data")?.ok_or_else(|| {
         Fault::new(Code::ProgramMissing, "the web server's account `www-data` does not exist")
@@ -118,21 +127,34 @@ fn base_domain(session: &Session<'_>) -> Result<Hostname> {
 fn uid(session: &Session<'_>, wish: &Wish) -> Result<u32> {
     let name = wish.name.as_str();
     if let Some(account) = session.host.accounts.find(name)? {
-        let taken = |why: &str, next: &str| Fault::new(Code::NameTaken, why.to_owned()).next(next.to_owned());
-        if account.uid < FIRST_LOGIN || account.gid != account.uid {
-            bail!(taken(&format!("`{name}` is an account of the system's"), "choose another name"));
+        let taken = |why: String| Fault::new(Code::NameTaken, why).next("choose another name");
+        if !(FIRST_LOGIN..LAST_LOGIN).contains(&account.uid) || account.gid != account.uid {
+            bail!(taken(format!("`{name}` is an account of the system's")));
         }
         if wish.foreign == Foreign::Refuse {
-            bail!(taken(
-                &format!("an account `{name}` exists and is not HostKit's"),
-                &format!("choose another name, or take it over: hostkit provision {name} --adopt")
-            ));
+            bail!(taken(format!("an account `{name}` exists and is not HostKit's")));
+        }
+        // A project's process gets all that its account has, and the account goes when the project goes.
+        let groups = session.host.accounts.groups(name)?;
+        if !groups.is_empty() || session.caller == name || account.home != wish.name.home().to_string() {
+            let why = if groups.is_empty() {
+                "is a person's".to_owned()
+            } else {
+                format!("is in the groups {}", groups.join(", "))
+            };
+            bail!(taken(format!("the account `{name}` {why}, and is not taken over")));
         }
         return Ok(account.uid);
     }
     let mut uid = session.store.highest_uid()?.map_or(FIRST_UID, |highest| FIRST_UID.max(highest + 1));
     while session.host.accounts.is_used(uid)? {
         uid += 1;
+    }
+    if uid >= LAST_LOGIN {
+        bail!(
+            Fault::new(Code::NameTaken, "every number for accounts has been given out")
+                .next("hostkit project list")
+        );
     }
     Ok(uid)
 }

@@ -48,7 +48,7 @@ pub fn recover(
         match undoing {
             Ok(()) => undone += 1,
             // What is not this command's concern must not stop it.
-            Err(error) if owner != held && !held.is_empty() => {
+            Err(error) if owner != held => {
                 ui.emit(Event::Warned { message: &format!("{error:#}; run `hostkit repair`") });
             }
             Err(error) => return Err(error),

@@ -16,7 +16,7 @@ use crate::{
         name::ProjectName,
     },
     event::{Event, Ui},
-    plan::{Action, Plan},
+    plan::Plan,
     project::{ProjectSpec, template::Templates},
     store::{ProjectRow, Registry, Store, Work},
     system::{Host, lock::Lock},
@@ -97,7 +97,10 @@ impl Session<'_> {
         let what = format!("{verb} {owner}");
         let lock = Lock::take(&self.locks(), lock_name(owner), what.trim_end(), self.host.clock.now())?;
         self.recovered += recover(owner, &self.locks(), &mut self.host, &mut self.store, self.ui)?;
-        if let Ok(name) = owner.parse() {
+        // Only in what is ours: a name may be a person's, whose home is no place of HostKit's.
+        if let Ok(name) = owner.parse()
+            && self.store.project(&name)?.is_some()
+        {
             self.sweep(&name)?;
         }
         Ok(Held(vec![lock]))
@@ -176,9 +179,6 @@ impl Session<'_> {
             self.planned = Some(plan.clone());
             return Ok(if plan.is_noop() { Outcome::Unchanged } else { Outcome::WouldChange });
         }
-        if plan.changes().any(|s| s.action != Action::Remove) {
-            self.require_space(0)?;
-        }
         let work =
             Work { verb, owner: owner.to_owned(), caller: self.caller.clone(), now: self.host.clock.now() };
         execute(&work, plan, &mut self.host, &mut self.store, self.ui, registry)?;
@@ -216,7 +216,7 @@ impl Session<'_> {
             let reserve = RESERVE_BYTES.min(space.total / 50);
             let due = reserve.saturating_add(bytes);
             if space.bytes < due {
-                let (free, need) = (space.bytes >> 20, due >> 20);
+                let (free, need) = (space.bytes >> 20, (due >> 20).max(1));
                 bail!(
                     Fault::new(
                         Code::DiskFull,

@@ -54,8 +54,9 @@ pub fn project_resources(spec: &ProjectSpec, templates: &Templates) -> Result<Ve
 
 fn directories(spec: &ProjectSpec) -> Vec<Directory> {
     let (name, p) = (&spec.name, spec.uid);
+    // Short enough for a file name, whatever a shared directory is called.
     let leftover = |what: &str| {
-        let slug = what.replace('/', "-");
+        let slug: String = what.replace('/', "-").chars().take(40).collect();
         Some(host::home_trash().join(&format!("{name}.{p}.left-{slug}")))
     };
     // The web server passes through the home only where it has files to serve.

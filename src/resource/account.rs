@@ -74,6 +74,7 @@ impl Resource for UnixAccount {
         }
     }
     fn restore(&self, found: &Found, host: &mut Host) -> Result<()> {
+        host.accounts.settle()?;
         match found.account {
             None => host.accounts.delete(&self.name),
             Some((uid, _)) if host.accounts.find(&self.name)?.is_none() => {

@@ -5,8 +5,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{Resource, State};
 use crate::{
-    domain::layout::HostPath,
-    system::{Attr, FileKind, Host},
+    domain::{
+        fault::{Code, Fault},
+        layout::HostPath,
+    },
+    system::{Attr, FileKind, Host, Meta},
 };
 
 /// A directory.
@@ -47,6 +50,26 @@ struct Here {
 }
 
 impl Directory {
+    /// What is in its place. What lies behind a link that somebody put on the way is not looked at:
+    /// it is nobody's, and the directory on the way is put right first.
+    fn meta(&self, host: &Host) -> Result<Option<Meta>> {
+        match host.root.meta(&self.path) {
+            Err(error) if error.downcast_ref::<Fault>().is_some_and(|f| f.code == Code::Foreign) => Ok(None),
+            other => other,
+        }
+    }
+
+    /// Moves aside what is in its place and is no directory.
+    fn make_way(&self, host: &mut Host) -> Result<()> {
+        match (self.meta(host)?, &self.trash) {
+            (Some(meta), Some(trash)) if meta.kind != FileKind::Dir => self.discard(trash, host),
+            (Some(meta), None) if meta.kind != FileKind::Dir => {
+                bail!("`{}` is in the way: it is not a directory", self.path)
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn trashed(&self, host: &Host) -> Result<Option<&HostPath>> {
         match &self.trash {
             Some(trash) if self.whole && host.root.meta(trash)?.is_some() => Ok(Some(trash)),
@@ -75,7 +98,7 @@ impl Resource for Directory {
     }
     fn observe(&self, host: &Host) -> Result<Found> {
         let trashed = self.trashed(host)?.is_some();
-        let Some(meta) = host.root.meta(&self.path)? else { return Ok(Found { here: None, trashed }) };
+        let Some(meta) = self.meta(host)? else { return Ok(Found { here: None, trashed }) };
         let blocked = meta.kind != FileKind::Dir;
         let visitor = if blocked { None } else { host.root.visitor(&self.path)? };
         let Attr { uid, gid, mode } = meta.attr;
@@ -96,16 +119,11 @@ impl Resource for Directory {
         }
     }
     fn apply(&self, host: &mut Host) -> Result<()> {
-        match host.root.meta(&self.path)? {
-            Some(meta) if meta.kind != FileKind::Dir => {
-                bail!("`{}` is in the way: it is not a directory", self.path)
-            }
-            Some(_) => {}
-            None => {
-                if let Some(trash) = self.trashed(host)? {
-                    host.root.rename(trash, &self.path)?;
-                }
-            }
+        self.make_way(host)?;
+        if self.meta(host)?.is_none()
+            && let Some(trash) = self.trashed(host)?
+        {
+            host.root.rename(trash, &self.path)?;
         }
         host.root.mkdir(&self.path, Attr { uid: self.uid, gid: self.gid, mode: self.mode }, self.visitor)
     }
@@ -113,7 +131,8 @@ impl Resource for Directory {
         match found.here {
             Some(here) if here.blocked => Ok(()),
             Some(here) => {
-                if host.root.meta(&self.path)?.is_none()
+                self.make_way(host)?;
+                if self.meta(host)?.is_none()
                     && let Some(trash) = self.trashed(host)?
                 {
                     host.root.rename(trash, &self.path)?;
@@ -125,7 +144,9 @@ impl Resource for Directory {
                 )
             }
             None => {
-                if host.root.meta(&self.path)?.is_none() || (!found.trashed && host.root.rmdir(&self.path)?) {
+                let Some(meta) = self.meta(host)? else { return Ok(()) };
+                let directory = meta.kind == FileKind::Dir;
+                if directory && !found.trashed && host.root.rmdir(&self.path)? {
                     return Ok(());
                 }
                 match &self.trash {

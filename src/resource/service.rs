@@ -72,7 +72,10 @@ pub struct Found {
 impl Service {
     /// Starts or restarts it, and waits until it is healthy.
     fn start(&self, host: &mut Host) -> Result<()> {
-        reload_if_due(host)?;
+        {
+            let _held = host.hold("systemd")?;
+            reload_if_due(host)?;
+        }
         if invocation(&host.root, &self.unit)?.is_none() {
             self.refuse_taken_port(host)?;
         }
@@ -213,7 +216,10 @@ impl Resource for Service {
         if self.running { self.start(host) } else { host.systemd.stop(&self.unit) }
     }
     fn restore(&self, found: &Found, host: &mut Host) -> Result<()> {
-        reload_if_due(host)?;
+        {
+            let _held = host.hold("systemd")?;
+            reload_if_due(host)?;
+        }
         match (found.running, self.observe(host)?) {
             (true, now) if now.running && now.fresh => Ok(()),
             (true, _) => {

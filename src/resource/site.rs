@@ -130,6 +130,7 @@ impl Resource for Site {
         }
     }
     fn apply(&self, host: &mut Host) -> Result<()> {
+        let _held = host.hold("nginx")?;
         let wanted = Some(self.fingerprint.as_str());
         let changed = self.write(Some(&self.body), MODE, self.target().as_deref(), host)?;
         // A load that is under way, ours or the administrator's, may have read what was there before.
@@ -144,6 +145,7 @@ impl Resource for Site {
         if let Some(place) = &self.link {
             host.root.tidy(place)?;
         }
+        let _held = host.hold("nginx")?;
         let wanted = found.loaded.as_deref();
         let changed = self.write(found.body.as_deref(), found.mode, found.link.as_deref(), host)?;
         let told = host.nginx.is_loading();

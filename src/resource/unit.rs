@@ -128,6 +128,8 @@ impl Resource for Unit {
         }
     }
     fn apply(&self, host: &mut Host) -> Result<()> {
+        // Another project's reload must not take away the note between it and the write.
+        let _held = host.hold("systemd")?;
         let now = self.observe(host)?;
         if now.body.as_ref() != Some(&self.body) || now.mode != MODE {
             // Known to systemd: as it was, or as missing where the file went while it ran.
@@ -141,6 +143,7 @@ impl Resource for Unit {
         reload_if_due(host)
     }
     fn restore(&self, found: &Found, host: &mut Host) -> Result<()> {
+        let _held = host.hold("systemd")?;
         host.root.tidy(&self.path)?;
         host.root.tidy(&self.wants())?;
         host.root.tidy(&host::reload_pending())?;

@@ -87,10 +87,11 @@ impl Store {
         self.wire.cross("close:before")?;
         let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         registry(&Registry::new(&tx))?;
-        tx.execute(
-            "UPDATE operation SET state = ?2, outcome = ?3, ended_at = ?4 WHERE id = ?1",
+        let closed = tx.execute(
+            "UPDATE operation SET state = ?2, outcome = ?3, ended_at = ?4 WHERE id = ?1 AND state = 'open'",
             params![op, state, outcome, format!("{now:.0}")],
         )?;
+        anyhow::ensure!(closed == 1, "operation {op} is closed already");
         // Only an open operation needs its before-images, and they are the bulk of the file.
         tx.execute("DELETE FROM step WHERE operation = ?1", [op])?;
         tx.commit().context("closing the journal")?;

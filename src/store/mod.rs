@@ -63,7 +63,9 @@ impl Store {
         }
         // Not read-only: what a killed writer left must be rolled back before it can be read.
         let store = Self::connect(at, OpenFlags::SQLITE_OPEN_READ_WRITE, Tripwire::default())?;
-        store.version()?;
+        if store.version()? == 0 {
+            return Err(damaged("it is empty").into());
+        }
         Ok(Some(store))
     }
 
@@ -99,6 +101,9 @@ impl Store {
 
     fn migrate(&mut self, at: &Path, existed: bool, steps: &[&str]) -> Result<()> {
         let version = self.version()?;
+        if existed && version == 0 {
+            return Err(damaged("it is empty").into());
+        }
         if version >= steps.len() {
             return Ok(());
         }
@@ -129,6 +134,29 @@ impl Store {
         let mut query = self.db.prepare("PRAGMA integrity_check")?;
         let lines: Vec<String> = query.query_map([], |r| r.get(0))?.collect::<std::result::Result<_, _>>()?;
         Ok(lines.into_iter().filter(|l| l != "ok").collect())
+    }
+}
+
+fn damaged(why: &str) -> Fault {
+    let at = crate::domain::layout::host::registry();
+    Fault::new(Code::RegistryDamaged, format!("the registry `{at}` cannot be used: {why}"))
+        .next(format!("put a copy back, or move `{at}` away and begin anew with `hostkit init`"))
+}
+
+/// What an error of SQLite's means to a caller: the disk, another process, or the file.
+pub fn understand(error: &anyhow::Error) -> Option<Fault> {
+    use rusqlite::ErrorCode;
+    let code = error.chain().find_map(|e| e.downcast_ref::<rusqlite::Error>())?.sqlite_error_code()?;
+    match code {
+        ErrorCode::DiskFull => {
+            Some(Fault::new(Code::DiskFull, "the disk is full: the registry cannot be written").next("df -h"))
+        }
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Some(
+            Fault::new(Code::Busy, "the registry is held by another process")
+                .next("try again when it has ended"),
+        ),
+        ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt => Some(damaged(&format!("{error:#}"))),
+        _ => None,
     }
 }
 

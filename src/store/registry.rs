@@ -99,7 +99,7 @@ impl<'a> Registry<'a> {
             ],
         );
         written.map_err(|e| taken(e, spec))?;
-        self.raise_uid(spec.uid)
+        Ok(())
     }
 
     /// Writes what a project is now.

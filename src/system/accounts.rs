@@ -33,6 +33,10 @@ pub trait Accounts: fmt::Debug {
     fn has_group(&self, name: &str) -> Result<bool>;
     /// Whether an account or a group has this number.
     fn is_used(&self, id: u32) -> Result<bool>;
+    /// Waits until no change of accounts is under way: a program that its caller's death has left.
+    fn settle(&self) -> Result<()>;
+    /// Supplementary groups of an account.
+    fn groups(&self, name: &str) -> Result<Vec<String>>;
     /// Makes an account with a group of its own.
     fn create(&mut self, account: &Account) -> Result<()>;
     /// Ends an account's processes and removes it with its group.
@@ -59,6 +63,21 @@ impl Accounts for Shadow {
     }
     fn is_used(&self, id: u32) -> Result<bool> {
         Ok(users::get_user_by_uid(id).is_some() || users::get_group_by_gid(id).is_some())
+    }
+    fn settle(&self) -> Result<()> {
+        for _ in 0..SETTLE_TRIES {
+            if !changing()? {
+                return Ok(());
+            }
+            std::thread::sleep(SETTLE_PACE);
+        }
+        bail!("`useradd` or `userdel` has been running for {} s", SETTLE_TRIES / 10)
+    }
+    fn groups(&self, name: &str) -> Result<Vec<String>> {
+        let Some(user) = users::get_user_by_name(name) else { return Ok(Vec::new()) };
+        let own = user.primary_group_id();
+        let all = user.groups().unwrap_or_default();
+        Ok(all.iter().filter(|g| g.gid() != own).map(|g| g.name().to_string_lossy().into_owned()).collect())
     }
     fn create(&mut self, account: &Account) -> Result<()> {
         let uid = account.uid.to_string();
@@ -94,6 +113,21 @@ impl Accounts for Shadow {
     }
 }
 
+/// How often, and how long between, a change of accounts that others have begun is waited for.
+const SETTLE_TRIES: u32 = 300;
+const SETTLE_PACE: Duration = Duration::from_millis(100);
+
+/// Whether a program that changes accounts runs.
+fn changing() -> Result<bool> {
+    for entry in std::fs::read_dir("/proc").context("listing processes")? {
+        let name = std::fs::read_to_string(entry?.path().join("comm")).unwrap_or_default();
+        if matches!(name.trim(), "useradd" | "userdel") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Kills whatever still runs under an account: a login, a job of cron.
 fn end_processes(uid: u32) -> Result<()> {
     for _ in 0..100 {
@@ -110,13 +144,17 @@ fn end_processes(uid: u32) -> Result<()> {
     bail!("processes of the account {uid} do not end")
 }
 
+/// The processes that an account has to do with: one that runs as somebody else on its behalf (`su`)
+/// carries its number too.
 fn processes_of(uid: u32) -> Result<Vec<Pid>> {
-    use std::os::unix::fs::MetadataExt;
+    let number = uid.to_string();
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").context("listing processes")? {
         let entry = entry?;
         let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse().ok()) else { continue };
-        if entry.metadata().is_ok_and(|m| m.uid() == uid) {
+        let status = std::fs::read_to_string(entry.path().join("status")).unwrap_or_default();
+        let ids = status.lines().find_map(|l| l.strip_prefix("Uid:")).unwrap_or_default();
+        if ids.split_ascii_whitespace().any(|id| id == number) {
             found.push(Pid::from_raw(pid));
         }
     }

@@ -41,6 +41,8 @@ pub struct Started {
 pub struct State {
     /// Accounts by name.
     pub accounts: BTreeMap<String, (u32, String)>,
+    /// Supplementary groups by account.
+    pub groups: BTreeMap<String, Vec<String>>,
     /// Running units by name.
     pub units: BTreeMap<String, Started>,
     /// Definitions that systemd has read, by unit.
@@ -185,6 +187,12 @@ impl Accounts for Fake {
     }
     fn is_used(&self, id: u32) -> Result<bool> {
         Ok(self.world.state().accounts.values().any(|(uid, _)| *uid == id))
+    }
+    fn settle(&self) -> Result<()> {
+        Ok(())
+    }
+    fn groups(&self, name: &str) -> Result<Vec<String>> {
+        Ok(self.world.state().groups.get(name).cloned().unwrap_or_default())
     }
     fn create(&mut self, account: &Account) -> Result<()> {
         self.effect("useradd", |state| {
@@ -350,6 +358,9 @@ impl Net for Fake {
         let app =
             state.units.values().find(|u| u.port == Some(port)).and_then(|u| state.accounts.get(&u.user));
         Ok(state.occupied.get(&port).copied().or(app.map(|(uid, _)| *uid)))
+    }
+    fn is_exposed(&self, _port: u16) -> Result<bool> {
+        Ok(false)
     }
     fn is_free(&self, port: u16) -> bool {
         let state = self.world.state();

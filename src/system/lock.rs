@@ -12,11 +12,15 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::Clock;
 use crate::domain::fault::{Code, Fault};
 
 /// How often a lock that is held is tried again, and how long between the tries.
 const GRACE: usize = 5;
 const PACE: Duration = Duration::from_millis(8);
+
+/// How long the short work of others may take.
+const WAIT: Duration = Duration::from_secs(60);
 
 /// Who holds a lock.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -52,6 +56,21 @@ impl Lock {
                 Err(Fault::new(Code::Busy, format!("`{name}` is held by {who}"))
                     .next("try again when it has ended")
                     .into())
+            }
+        }
+    }
+
+    /// Takes the lock, waiting for short work of others.
+    pub fn wait(dir: &Path, name: &str, clock: &dyn Clock) -> Result<Self> {
+        let mut waited = Duration::ZERO;
+        loop {
+            match Self::attempt(dir, name, name, clock.now())? {
+                Ok(lock) => return Ok(lock),
+                Err(_) if waited < WAIT => {
+                    std::thread::sleep(PACE);
+                    waited += PACE * u32::try_from(GRACE + 1).unwrap_or(1);
+                }
+                Err(_) => return Self::take(dir, name, name, clock.now()),
             }
         }
     }

@@ -24,12 +24,13 @@ use std::fmt;
 
 use anyhow::Result;
 
-use crate::domain::layout::HostPath;
+use crate::domain::layout::{self, HostPath};
 
 pub use self::{
     accounts::{Account, Accounts},
     clock::Clock,
     fs::{Attr, FileKind, Meta, Root},
+    lock::Lock,
     net::Net,
     nginx::Nginx,
     systemd::{Systemd, UnitStatus},
@@ -73,6 +74,12 @@ impl Host {
 }
 
 impl Host {
+    /// Holds one of the host's daemons for a change that others must not meet half-way: `nginx`, or
+    /// `systemd`. Short, and waited for.
+    pub fn hold(&self, daemon: &str) -> Result<Lock> {
+        Lock::wait(&self.root.real(&layout::host::locks()), &format!(".{daemon}"), &*self.clock)
+    }
+
     /// Where a program of the distribution's, or of the administrator's, is installed.
     pub fn locate(&self, program: &str) -> Result<Option<HostPath>> {
         for dir in ["/usr/local/bin", "/usr/bin"] {

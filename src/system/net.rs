@@ -2,20 +2,22 @@
 
 use std::{
     fmt,
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
 
 /// How much of an answer is read to find its status, in bytes.
-const STATUS_LINE: u64 = 64;
+const STATUS_LINE: usize = 64;
 
 /// Looking at ports.
 pub trait Net: fmt::Debug {
-    /// The account whose process listens on `port`, or `None`.
+    /// The account whose process is asked when `127.0.0.1:port` is, or `None`.
     fn listener(&self, port: u16) -> Result<Option<u32>>;
+    /// Whether a process takes what other hosts send to `port`.
+    fn is_exposed(&self, port: u16) -> Result<bool>;
     /// Whether a process could listen on `port` now.
     fn is_free(&self, port: u16) -> bool;
     /// The status of `GET path` on `127.0.0.1:port`, asked as nginx would for `host`.
@@ -28,16 +30,33 @@ pub trait Net: fmt::Debug {
 #[derive(Debug)]
 pub struct Loopback;
 
-/// A listening socket: its port and the account of its process.
-fn listeners(table: &str) -> impl Iterator<Item = (u16, u32)> + '_ {
+/// A socket that listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Listener {
+    port: u16,
+    uid: u32,
+    /// It takes what is sent to 127.0.0.1.
+    local: bool,
+    /// It takes what is sent from other hosts.
+    exposed: bool,
+}
+
+/// The addresses, in the kernel's hexadecimal, of those that are asked when 127.0.0.1 is: it, any of
+/// IPv4, any of IPv6, and it mapped into IPv6.
+const HERE: [&str; 4] =
+    ["0100007F", "00000000", "00000000000000000000000000000000", "0000000000000000FFFF00000100007F"];
+
+fn listeners(table: &str) -> impl Iterator<Item = Listener> + '_ {
     // "sl local_address rem_address st tx:rx tr:tm retrnsmt uid …"; state 0A is LISTEN.
     table.lines().skip(1).filter_map(|line| {
         let mut fields = line.split_ascii_whitespace();
-        let local = fields.nth(1)?;
+        let (address, port) = fields.nth(1)?.split_once(':')?;
         let state = fields.nth(1)?;
-        let uid = fields.nth(3)?;
+        let uid = fields.nth(3)?.parse().ok()?;
         (state == "0A").then_some(())?;
-        Some((u16::from_str_radix(local.rsplit(':').next()?, 16).ok()?, uid.parse().ok()?))
+        let loopback = address.ends_with("7F") || address == "00000000000000000000000001000000";
+        let port = u16::from_str_radix(port, 16).ok()?;
+        Some(Listener { port, uid, local: HERE.contains(&address), exposed: !loopback })
     })
 }
 
@@ -49,16 +68,22 @@ fn tables() -> Result<Vec<String>> {
 
 impl Net for Loopback {
     fn listener(&self, port: u16) -> Result<Option<u32>> {
-        Ok(tables()?.iter().find_map(|t| listeners(t).find(|(p, _)| *p == port)).map(|(_, uid)| uid))
+        let tables = tables()?;
+        let mut all = tables.iter().flat_map(|t| listeners(t));
+        Ok(all.find(|l| l.port == port && l.local).map(|l| l.uid))
+    }
+    fn is_exposed(&self, port: u16) -> Result<bool> {
+        let tables = tables()?;
+        Ok(tables.iter().flat_map(|t| listeners(t)).any(|l| l.port == port && l.exposed))
     }
     fn is_free(&self, port: u16) -> bool {
         // Trying costs microseconds; the list of sockets, milliseconds.
         TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok()
     }
     fn get(&self, port: u16, host: &str, path: &str, patience: Duration) -> Result<u16> {
+        let until = Instant::now() + patience;
         let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let mut stream = TcpStream::connect_timeout(&at, patience)?;
-        stream.set_read_timeout(Some(patience))?;
         stream.set_write_timeout(Some(patience))?;
         // The real name and scheme: frameworks refuse unknown hosts and redirect plain requests.
         // In one piece: some servers answer to the first packet they see.
@@ -68,12 +93,19 @@ impl Net for Loopback {
         );
         stream.write_all(request.as_bytes())?;
         let mut head = Vec::new();
-        let mut limited = stream.take(STATUS_LINE);
         let mut piece = [0; 16];
-        while !head.contains(&b'\n') {
-            match limited.read(&mut piece)? {
-                0 => break,
-                n => head.extend_from_slice(&piece[..n]),
+        // One deadline for all of it: an answer that drips must not hold anybody up.
+        while !head.contains(&b'\n') && head.len() < STATUS_LINE {
+            let left = until.saturating_duration_since(Instant::now());
+            anyhow::ensure!(!left.is_zero(), "no answer within {} s", patience.as_secs());
+            stream.set_read_timeout(Some(left))?;
+            match stream.read(&mut piece) {
+                Ok(0) => break,
+                Ok(n) => head.extend_from_slice(&piece[..n]),
+                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    anyhow::bail!("no answer within {} s", patience.as_secs())
+                }
+                Err(e) => return Err(e.into()),
             }
         }
         let head = String::from_utf8_lossy(&head);

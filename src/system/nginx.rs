@@ -111,7 +111,12 @@ impl Nginx for Running {
             }
             std::thread::sleep(PACE);
         }
-        std::fs::remove_file(note.as_path()).with_context(|| format!("removing `{note}`"))
+        match std::fs::remove_file(note.as_path()) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                Err(e).with_context(|| format!("removing `{note}`"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
