@@ -17,10 +17,10 @@ pub mod ui;
 use std::process::ExitCode;
 
 /// One run of the program: the only place that reads arguments and environment.
-#[expect(clippy::disallowed_methods, reason = "this is the place that reads the environment")]
 pub fn main() -> ExitCode {
     let environment = cli::Environment {
-        sudo_uid: std::env::var("SUDO_UID").ok(),
+        // One that is no text is no number either, and is refused; it is not "absent".
+        sudo_uid: std::env::var_os("SUDO_UID").map(|uid| uid.to_string_lossy().into_owned()),
         no_color: std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty()),
         directory: std::env::current_dir().ok(),
     };

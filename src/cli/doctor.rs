@@ -79,12 +79,17 @@ impl Verb for RepairArgs {
     }
     fn run(self, cx: &mut Context) -> Result<Answer> {
         let mode = if self.dry_run { Mode::DryRun } else { Mode::Run };
-        let (outcome, mended) = cx.session(mode, |session| repair(session, self.name.as_ref()))?;
-        let done = if self.dry_run { "would be put right" } else { "put right" };
+        let (outcome, mended, planned) = cx.session(mode, |session| {
+            let (outcome, mended) = repair(session, self.name.as_ref())?;
+            Ok((outcome, mended, session.planned.take()))
+        })?;
+        if let Some(plan) = planned {
+            return Ok(Answer::planned(&plan).outcome(outcome));
+        }
         let text = match mended {
             0 => "nothing to repair".to_owned(),
-            1 => format!("1 thing {done}"),
-            n => format!("{n} things {done}"),
+            1 => "1 thing put right".to_owned(),
+            n => format!("{n} things put right"),
         };
         Ok(Answer::new(text, json!({ "mended": mended })).outcome(outcome))
     }

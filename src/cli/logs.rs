@@ -1,7 +1,7 @@
 //! `logs`: what a project's process wrote.
 
 use std::{
-    io::{Read, Seek, SeekFrom, Write},
+    io::{IsTerminal, Read, Seek, SeekFrom, Write},
     time::Duration,
 };
 
@@ -18,6 +18,7 @@ use crate::{
     },
     operation::session::Session,
     system::process,
+    ui::harmless,
 };
 
 /// How far back a log is looked through for its last lines, in bytes.
@@ -85,14 +86,15 @@ impl Verb for LogsArgs {
 
 /// The last lines of a log, and where it ends.
 fn tail(session: &Session<'_>, path: &HostPath, lines: usize) -> Result<(Vec<String>, u64)> {
-    let (text, end) = since(session, path, None)?;
+    let (bytes, end) = since(session, path, None)?;
+    let text = String::from_utf8_lossy(&bytes);
     let all: Vec<&str> = text.lines().collect();
     Ok((all[all.len().saturating_sub(lines)..].iter().map(|l| (*l).to_owned()).collect(), end))
 }
 
 /// What a log holds from `from` on (or near its end), and where it ends now.
-fn since(session: &Session<'_>, path: &HostPath, from: Option<u64>) -> Result<(String, u64)> {
-    let Some(mut file) = session.host.root.open_file(path)? else { return Ok((String::new(), 0)) };
+fn since(session: &Session<'_>, path: &HostPath, from: Option<u64>) -> Result<(Vec<u8>, u64)> {
+    let Some(mut file) = session.host.root.open_file(path)? else { return Ok((Vec::new(), 0)) };
     let end = file.seek(SeekFrom::End(0))?;
     let from = match from {
         // Shorter than before: it was rotated.
@@ -103,26 +105,28 @@ fn since(session: &Session<'_>, path: &HostPath, from: Option<u64>) -> Result<(S
     file.seek(SeekFrom::Start(from))?;
     let mut bytes = Vec::new();
     file.take(WINDOW).read_to_end(&mut bytes)?;
-    Ok((String::from_utf8_lossy(&bytes).into_owned(), from + bytes.len() as u64))
+    let end = from + bytes.len() as u64;
+    Ok((bytes, end))
 }
 
 /// Shows a line; says whether anybody still reads.
 fn show(label: &str, line: &str) -> bool {
     let mut out = std::io::stdout();
+    // A terminal would obey what a program may have written.
+    let line = if out.is_terminal() { harmless(line) } else { line.to_owned() };
     writeln!(out, "{label} | {line}").and_then(|()| out.flush()).is_ok()
 }
 
 fn follow(session: &Session<'_>, mut seen: Vec<(HostPath, &'static str, u64)>) -> Result<Answer> {
     while process::keep_going().is_ok() {
         for (path, label, end) in &mut seen {
-            let (text, now) = since(session, path, Some(*end))?;
+            let (bytes, now) = since(session, path, Some(*end))?;
             // Half a line waits for its other half, unless it is too long to wait for.
-            let whole = text
-                .rfind('\n')
-                .map_or(if text.len() as u64 >= WINDOW { text.len() } else { 0 }, |at| at + 1);
-            let rest = (text.len() - whole) as u64;
-            *end = now - rest;
-            for line in text[..whole].lines() {
+            let too_long = bytes.len() as u64 >= WINDOW;
+            let last = bytes.iter().rposition(|b| *b == b'\n').map(|at| at + 1);
+            let whole = last.unwrap_or(if too_long { bytes.len() } else { 0 });
+            *end = now - (bytes.len() - whole) as u64;
+            for line in String::from_utf8_lossy(&bytes[..whole]).lines() {
                 if !show(label, line) {
                     return Ok(Answer::default());
                 }

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use anyhow::Result;
-use clap::{ArgGroup, Args};
+use clap::{ArgGroup, Args, builder::TypedValueParser};
 use serde_json::json;
 
 use super::{
@@ -11,7 +11,7 @@ use super::{
     answer::Answer,
     context::Context,
     policy::Policy,
-    release::{DeployArgs, upload},
+    release::{DeployArgs, named, upload},
 };
 use crate::{
     domain::{command::StartCommand, name::ProjectName, port::Port, runtime::Runtime},
@@ -87,7 +87,7 @@ pub(crate) struct ProvisionArgs {
     #[command(flatten)]
     runtime: RuntimeArgs,
     /// Deploy this at once: a directory, a .tar.gz file, or - for standard input
-    #[arg(long, value_name = "SOURCE", help_heading = "Application")]
+    #[arg(long, value_name = "SOURCE", value_parser = clap::builder::OsStringValueParser::new().try_map(named), help_heading = "Application")]
     source: Option<OsString>,
     /// The port its process listens on; one is chosen without this
     #[arg(long)]

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, builder::TypedValueParser};
 use serde_json::json;
 
 use super::{
@@ -14,7 +14,11 @@ use super::{
     provision::RuntimeArgs,
 };
 use crate::{
-    domain::{name::ProjectName, release::ReleaseId},
+    domain::{
+        fault::{Code, Fault},
+        name::ProjectName,
+        release::ReleaseId,
+    },
     operation::{
         deploy::{Deployed, Upload, deploy, size},
         lifecycle::rollback,
@@ -32,7 +36,7 @@ pub(crate) struct DeployArgs {
     /// The project
     name: ProjectName,
     /// A directory, a .tar.gz or .tar file, or - for an archive on standard input
-    #[arg(long, value_name = "SOURCE", help_heading = "Application")]
+    #[arg(long, value_name = "SOURCE", value_parser = clap::builder::OsStringValueParser::new().try_map(named), help_heading = "Application")]
     source: OsString,
     #[command(flatten)]
     runtime: RuntimeArgs,
@@ -42,6 +46,15 @@ pub(crate) struct DeployArgs {
     /// Deploy although the limit of deploys an hour is reached (there is none yet)
     #[arg(long, hide_short_help = true)]
     override_ratelimit: bool,
+}
+
+/// Refuses the empty path, which a variable without a value makes, and which would mean "here".
+pub(super) fn named(path: OsString) -> Result<OsString, Fault> {
+    if path.is_empty() {
+        return Err(Fault::new(Code::InvalidSource, "the source is empty")
+            .next("give a directory, a `.tar.gz` file, or `-` for standard input"));
+    }
+    Ok(path)
 }
 
 impl DeployArgs {

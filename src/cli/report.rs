@@ -9,7 +9,7 @@ use super::answer::Answer;
 use crate::{
     domain::fault::{Code, Fault},
     operation::HostState,
-    ui::say,
+    ui::{harmless, say},
 };
 
 /// The name and version of the envelope.
@@ -18,7 +18,13 @@ const SCHEMA: &str = "hostkit/1";
 /// Writes to standard output; whoever has closed it does not want to know.
 fn print(text: &str) {
     let mut out = std::io::stdout();
+    let text = harmless(text);
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
+}
+
+/// Talks about what others have written: paths, last words of a process.
+fn tell(line: &str) {
+    say(&harmless(line));
 }
 
 /// Shows how a command ended, and gives its exit status.
@@ -136,18 +142,18 @@ fn failed(
         return ExitCode::from(exit);
     }
     let mut lines = fault.message.lines();
-    say(&format!("error: {} [{code}]", lines.next().unwrap_or_default()));
+    tell(&format!("error: {} [{code}]", lines.next().unwrap_or_default()));
     for line in lines {
-        say(&format!("  {line}"));
+        tell(&format!("  {line}"));
     }
     for cause in around {
-        say(&format!("  while {cause}"));
+        tell(&format!("  while {cause}"));
     }
     if let Some(state) = state {
-        say(&format!("  {state}"));
+        tell(&format!("  {state}"));
     }
     for next in &fault.next {
-        say(&format!("  next: {next}"));
+        tell(&format!("  next: {next}"));
     }
     ExitCode::from(exit)
 }

@@ -1,6 +1,6 @@
 //! `project delete`, `restore` and `purge`: into the trash, and out of it.
 
-use std::io::{BufRead, Write};
+use std::io::Write;
 
 use anyhow::Result;
 use clap::Args;
@@ -17,6 +17,7 @@ use crate::{
         session::{Mode, Outcome, Session},
     },
     store::TrashRow,
+    system::source,
 };
 
 /// A project whose name has to be said twice, because it goes.
@@ -65,11 +66,9 @@ impl Doomed {
         let typed = match &self.confirm {
             Some(said) => said.clone(),
             None if cx.may_ask => {
-                let mut line = String::new();
                 // A terminal that is gone answers nothing, which confirms nothing.
                 let _ = write!(std::io::stderr(), "{what}\nType the project's name to {verb} it: ");
-                std::io::stdin().lock().read_line(&mut line)?;
-                line.trim().to_owned()
+                source::ask()?
             }
             None => {
                 return Err(Fault::new(

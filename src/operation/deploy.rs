@@ -1,9 +1,9 @@
 //! A deploy: long work first, where it can hurt nobody; then one operation that switches.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
-use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use anyhow::{Context, Result};
+use jiff::{SignedDuration, civil::DateTime, tz::TimeZone};
 
 use super::{
     HostState,
@@ -101,25 +101,23 @@ pub fn deploy(
     done
 }
 
-/// The second of now, or the one after the newest release's.
+/// The second of now, or the one after the newest release's, however far ahead the clock once was.
 fn next_id(session: &Session<'_>, spec: &ProjectSpec) -> Result<ReleaseId> {
-    let stamp = |at: Timestamp| -> Result<ReleaseId> {
-        Ok(at.to_zoned(TimeZone::UTC).strftime("%Y%m%d-%H%M%S").to_string().parse()?)
-    };
-    let mut at = session.host.clock.now();
-    let newest = session.store.releases(spec.uid)?.into_iter().map(|r| r.id).max();
-    for _ in 0..3600 {
-        let id = stamp(at)?;
+    const FORMAT: &str = "%Y%m%d-%H%M%S";
+    let second = SignedDuration::from_secs(1);
+    let mut at = session.host.clock.now().to_zoned(TimeZone::UTC).datetime();
+    if let Some(newest) = session.store.releases(spec.uid)?.into_iter().map(|r| r.id).max() {
+        at = at.max(DateTime::strptime(FORMAT, newest.as_str())?.checked_add(second)?);
+    }
+    loop {
+        let id: ReleaseId = at.strftime(FORMAT).to_string().parse()?;
         let tree = release(&spec.name, spec.uid, &id);
         // A deploy that was undone is in no record, and its tree may still lie in the trash.
-        let unused =
-            session.host.root.meta(&tree.path)?.is_none() && session.host.root.meta(&tree.trash)?.is_none();
-        if unused && newest.as_ref().is_none_or(|n| id > *n) {
+        if session.host.root.meta(&tree.path)?.is_none() && session.host.root.meta(&tree.trash)?.is_none() {
             return Ok(id);
         }
-        at += SignedDuration::from_secs(1);
+        at = at.checked_add(second)?;
     }
-    bail!("the newest release of `{}` is an hour ahead of the clock; set the clock right", spec.name)
 }
 
 /// Receives, detects and seals: everything that takes time and touches nothing live.
@@ -227,7 +225,15 @@ fn switch(
         Ok(outcome) => {
             let release = ReleaseRow { state: ReleaseState::Live, ..release };
             let previous = spec.live_release().cloned();
-            let Staged { spec, why, warnings, .. } = staged;
+            let Staged { spec, why, mut warnings, .. } = staged;
+            if release.launch.exec.is_some()
+                && session.host.net.is_exposed(spec.port.number()).unwrap_or(false)
+            {
+                let port = spec.port;
+                warnings.push(format!(
+                    "the process listens on every address: port {port} can be reached past nginx; have it listen on $HOST"
+                ));
+            }
             Ok((outcome, Deployed { spec, previous, release, why, warnings }))
         }
         Err(error) => {
@@ -296,15 +302,15 @@ fn alive(session: &Session<'_>, spec: &ProjectSpec) -> bool {
         _ => None,
     });
     let Some(health) = health else { return true };
-    let deadline = session.host.clock.now() + SignedDuration::from_secs(i64::from(health.timeout));
+    let deadline = session.host.clock.elapsed() + Duration::from_secs(health.timeout.into());
     loop {
         if probe(health, &session.host).is_ok() {
             return true;
         }
-        if session.host.clock.now() >= deadline {
+        if session.host.clock.elapsed() >= deadline {
             return false;
         }
-        session.host.clock.sleep(std::time::Duration::from_millis(50));
+        session.host.clock.sleep(Duration::from_millis(50));
     }
 }
 

@@ -3,7 +3,6 @@
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Result, bail};
-use jiff::SignedDuration;
 
 use super::{
     execute,
@@ -23,7 +22,7 @@ use crate::{
 };
 
 /// How long a command waits for the short work of others on the whole host.
-const HOST_PATIENCE: SignedDuration = SignedDuration::from_secs(60);
+const HOST_PATIENCE: Duration = Duration::from_mins(1);
 const PACE: Duration = Duration::from_millis(20);
 /// What must stay free for the host itself, whatever is deployed.
 const RESERVE_BYTES: u64 = 200 << 20;
@@ -141,13 +140,13 @@ impl Session<'_> {
     pub fn enter_host(&mut self, owner: &str, verb: &str) -> Result<Held> {
         let Held(mut locks) = self.enter(owner, verb)?;
         if self.mode == Mode::Run && !owner.is_empty() {
-            let deadline = self.host.clock.now() + HOST_PATIENCE;
+            let deadline = self.host.clock.elapsed() + HOST_PATIENCE;
             let what = format!("{verb} {owner}");
             loop {
                 let now = self.host.clock.now();
                 match Lock::attempt(&self.locks(), lock_name(""), &what, now)? {
                     Ok(lock) => break locks.push(lock),
-                    Err(_) if now < deadline => self.host.clock.sleep(PACE),
+                    Err(_) if self.host.clock.elapsed() < deadline => self.host.clock.sleep(PACE),
                     Err(_) => locks.push(Lock::take(&self.locks(), lock_name(""), &what, now)?),
                 }
             }

@@ -162,9 +162,12 @@ pub fn repair(session: &mut Session<'_>, only: Option<&ProjectName>) -> Result<(
         let _held = session.enter("", "repair")?;
     }
     let mut failed: Vec<String> = Vec::new();
+    let mut shown = Plan::default();
     for owner in owners {
+        let mended_one = mend(session, &owner);
+        shown.steps.extend(session.planned.take().into_iter().flat_map(|p| p.steps));
         // One broken project must not keep the others from being mended.
-        match mend(session, &owner) {
+        match mended_one {
             Ok(n) => mended += n,
             Err(error) if only.is_some() => return Err(error),
             Err(error) if is_busy(&error) => {
@@ -176,6 +179,9 @@ pub fn repair(session: &mut Session<'_>, only: Option<&ProjectName>) -> Result<(
         }
     }
     mended += session.recovered;
+    if session.mode == Mode::DryRun {
+        session.planned = Some(shown);
+    }
     if failed.is_empty() {
         let changed = match session.mode {
             Mode::Run => Outcome::Changed,

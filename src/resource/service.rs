@@ -10,7 +10,6 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use super::{Resource, State, unit::reload_if_due};
@@ -19,7 +18,7 @@ use crate::{
         fault::{Code, Fault},
         layout::{HostPath, UnitName},
     },
-    system::{Host, process, systemd::invocation},
+    system::{Host, UnitStatus, process, systemd::invocation},
 };
 
 /// How long to wait between two looks.
@@ -67,6 +66,8 @@ pub struct Found {
     pub running: bool,
     /// It was started after the last change to what it is started from.
     pub fresh: bool,
+    /// It is down, and systemd will start it again by itself.
+    pub waiting: bool,
 }
 
 impl Service {
@@ -129,7 +130,7 @@ impl Service {
 /// Waits until a started unit is healthy; fails at once when its process ends.
 fn await_health(unit: &UnitName, health: &Health, host: &Host) -> Result<()> {
     let started = invocation(&host.root, unit)?.map(|i| i.id);
-    let deadline = host.clock.now() + SignedDuration::from_secs(i64::from(health.timeout));
+    let deadline = host.clock.elapsed() + Duration::from_secs(health.timeout.into());
     loop {
         process::keep_going()?;
         let now = invocation(&host.root, unit)?.map(|i| i.id);
@@ -141,12 +142,15 @@ fn await_health(unit: &UnitName, health: &Health, host: &Host) -> Result<()> {
             ));
         }
         let Err(reason) = probe(health, host) else { return Ok(()) };
-        if host.clock.now() >= deadline {
+        if host.clock.elapsed() >= deadline {
             let port = health.port;
-            bail!(Fault::new(
-                Code::Unhealthy,
-                format!("not healthy on 127.0.0.1:{port} within {} s: {reason:#}", health.timeout)
-            ));
+            bail!(
+                Fault::new(
+                    Code::Unhealthy,
+                    format!("not healthy on 127.0.0.1:{port} within {} s: {reason:#}", health.timeout)
+                )
+                .next("have the process listen on $HOST and $PORT, which HostKit gives it")
+            );
         }
         host.clock.sleep(PACE);
     }
@@ -155,8 +159,8 @@ fn await_health(unit: &UnitName, health: &Health, host: &Host) -> Result<()> {
 /// Gives a process that is put back the time it needs until it answers anything at all. Whether it is
 /// healthy is not asked: it runs what it ran before.
 fn await_answer(health: &Health, host: &Host) {
-    let deadline = host.clock.now() + SignedDuration::from_secs(i64::from(health.timeout));
-    while host.clock.now() < deadline {
+    let deadline = host.clock.elapsed() + Duration::from_secs(health.timeout.into());
+    while host.clock.elapsed() < deadline {
         if host.net.get(health.port, &health.host, "/", REQUEST).is_ok() {
             return;
         }
@@ -196,17 +200,29 @@ impl Resource for Service {
         self.unit.to_string()
     }
     fn observe(&self, host: &Host) -> Result<Found> {
-        let Some(start) = invocation(&host.root, &self.unit)? else { return Ok(Found::default()) };
+        let Some(start) = invocation(&host.root, &self.unit)? else {
+            // Asking systemd costs a process: only about a unit that there is.
+            let exists = host.root.meta(&self.unit.file())?.is_some();
+            let waiting =
+                exists && host.systemd.list()?.get(self.unit.as_str()).is_some_and(UnitStatus::is_waiting);
+            return Ok(Found { waiting, ..Found::default() });
+        };
+        let now = host.clock.now();
+        let now = (now.as_second(), i64::from(now.subsec_nanosecond()));
         let mut fresh = true;
         for input in &self.inputs {
-            fresh &= host.root.meta(input)?.is_some_and(|m| m.changed <= start.meta.changed);
+            // What claims to be from the future says nothing about when it changed.
+            fresh &=
+                host.root.meta(input)?.is_some_and(|m| m.changed <= start.meta.changed || m.changed > now);
         }
-        Ok(Found { running: true, fresh })
+        Ok(Found { running: true, fresh, waiting: false })
     }
     fn compare(&self, found: &Found) -> State {
         match (self.running, found.running) {
+            (false, false) if found.waiting => State::Differs("is about to be started".into()),
             (false, false) => State::Satisfied,
             (false, true) => State::Differs("runs".into()),
+            (true, false) if found.waiting => State::Differs("ends again and again".into()),
             (true, false) => State::Missing,
             (true, true) if found.fresh => State::Satisfied,
             (true, true) => State::Differs("is older than what it was started from".into()),
@@ -225,6 +241,12 @@ impl Resource for Service {
             (true, _) => {
                 host.systemd.restart(&self.unit)?;
                 await_answer(&self.health, host);
+                Ok(())
+            }
+            // It ended again and again, and may go on with that.
+            (false, _) if found.waiting => {
+                // Whether it lasts this time is not asked either.
+                let _ = host.systemd.restart(&self.unit);
                 Ok(())
             }
             // Also when it is down only until systemd starts it again.

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use super::{Resource, State, file::LIMIT};
@@ -17,7 +16,7 @@ use crate::{
 };
 
 /// How long a reload may take until it is seen.
-const LOADED_WITHIN: SignedDuration = SignedDuration::from_secs(2);
+const LOADED_WITHIN: Duration = Duration::from_secs(2);
 const PACE: Duration = Duration::from_millis(5);
 const MODE: u32 = 0o644;
 
@@ -82,9 +81,9 @@ impl Site {
 
     /// Waits until the running nginx answers as wanted.
     fn await_loaded(&self, wanted: Option<&str>, host: &Host) -> Result<()> {
-        let deadline = host.clock.now() + LOADED_WITHIN;
+        let deadline = host.clock.elapsed() + LOADED_WITHIN;
         while !self.is_loaded(wanted, host)? {
-            if host.clock.now() >= deadline {
+            if host.clock.elapsed() >= deadline {
                 bail!(
                     Fault::new(Code::NginxRefused, "nginx accepted its configuration and did not load it")
                         .next("journalctl -u nginx -n 20")

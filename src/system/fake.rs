@@ -391,6 +391,10 @@ impl Clock for Stopped {
     fn now(&self) -> Timestamp {
         *self.0.lock().expect("no holder panics")
     }
+    fn elapsed(&self) -> Duration {
+        let since_epoch = self.now().duration_since(Timestamp::UNIX_EPOCH);
+        since_epoch.try_into().expect("tests do not go before the beginning of time")
+    }
     fn sleep(&self, time: Duration) {
         let mut now = self.0.lock().expect("no holder panics");
         *now = now.checked_add(time).expect("tests do not reach the end of time");

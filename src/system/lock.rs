@@ -20,7 +20,7 @@ const GRACE: usize = 5;
 const PACE: Duration = Duration::from_millis(8);
 
 /// How long the short work of others may take.
-const WAIT: Duration = Duration::from_secs(60);
+const WAIT: Duration = Duration::from_mins(1);
 
 /// Who holds a lock.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -7,12 +7,17 @@ use std::sync::{
 
 use anyhow::{Context, Result};
 use nix::sys::{
-    resource::{RLIM_INFINITY, Resource, setrlimit},
+    resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit},
     stat::{Mode, umask},
 };
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2, SIGXFSZ};
+use signal_hook::consts::{
+    SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2, SIGXFSZ,
+};
 
 use crate::domain::fault::{Code, Fault};
+
+/// Open files that this program may need.
+const FILES: u64 = 1024;
 
 static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
@@ -23,7 +28,7 @@ static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 pub fn sanitize() -> Result<()> {
     umask(Mode::from_bits_truncate(0o022));
     let ignored = Arc::new(AtomicBool::new(false));
-    for signal in [SIGHUP, SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2, SIGXFSZ] {
+    for signal in [SIGCHLD, SIGHUP, SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2, SIGXFSZ] {
         // A handler that sets an unread flag: unlike "ignored", it is not inherited by programs.
         signal_hook::flag::register(signal, Arc::clone(&ignored)).context("handling a signal")?;
     }
@@ -37,13 +42,19 @@ pub fn sanitize() -> Result<()> {
         {
             lift(limit)?;
         }
+        // Enough for every pipe and directory that is open at once; a caller may have left fewer.
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).context("reading a limit")?;
+        let enough = FILES.max(soft);
+        if setrlimit(Resource::RLIMIT_NOFILE, enough, hard.max(enough)).is_err() {
+            setrlimit(Resource::RLIMIT_NOFILE, hard, hard).context("lifting the limit on open files")?;
+        }
     }
     Ok(())
 }
 
 /// Lifts a limit, or fails when the caller's limit stays: half a file is worse than no command.
 fn lift(limit: Resource) -> Result<()> {
-    let (soft, hard) = nix::sys::resource::getrlimit(limit).context("reading a limit")?;
+    let (soft, hard) = getrlimit(limit).context("reading a limit")?;
     if soft == RLIM_INFINITY || setrlimit(limit, RLIM_INFINITY, RLIM_INFINITY).is_ok() {
         return Ok(());
     }

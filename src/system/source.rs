@@ -10,6 +10,7 @@ use std::{
     os::{fd::AsFd, unix::process::CommandExt},
     path::Path,
     process::{Child, ChildStdout, Command, Stdio},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
@@ -21,6 +22,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{archive, invoker::Caller, process};
 use crate::domain::fault::{Code, Fault};
+
+/// How long a reader whose work is over may take to end.
+const FINISH_TRIES: u32 = 2000;
+const FINISH_PACE: Duration = Duration::from_millis(5);
 
 /// An archive that is being read.
 pub trait Source: Read {
@@ -108,6 +113,25 @@ impl Source for Stdin {
     }
 }
 
+/// One line of an answer, typed by somebody who may also press Ctrl-C.
+pub fn ask() -> Result<String> {
+    let mut line = Vec::new();
+    let mut piece = [0];
+    let mut stdin = Stdin::default();
+    loop {
+        match stdin.read(&mut piece) {
+            Ok(0) => break,
+            Ok(_) if piece[0] == b'\n' => break,
+            Ok(_) => line.push(piece[0]),
+            Err(error) => {
+                process::keep_going()?;
+                return Err(error).context("reading the answer");
+            }
+        }
+    }
+    Ok(String::from_utf8_lossy(&line).trim().to_owned())
+}
+
 /// Waits until there is something to read, or somebody asks this process to stop.
 fn await_bytes(from: impl AsFd) -> io::Result<()> {
     let patience = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
@@ -123,14 +147,25 @@ fn await_bytes(from: impl AsFd) -> io::Result<()> {
 
 impl Source for Packer {
     fn finish(&mut self) -> Result<()> {
-        // A child that still writes ends by itself once nobody reads.
+        // A child that still writes ends by itself once nobody reads; one that hangs does not.
         self.stdout = None;
+        let mut left = FINISH_TRIES;
+        while self.child.try_wait().context("waiting for the source's reader")?.is_none() {
+            left -= 1;
+            if left == 0 || process::keep_going().is_err() {
+                self.child.kill().context("ending the source's reader")?;
+                break;
+            }
+            std::thread::sleep(FINISH_PACE);
+        }
+        let status = self.child.wait().context("waiting for the source's reader")?;
+        process::keep_going()?;
+        if status.success() {
+            return Ok(());
+        }
         let mut said = String::new();
         if let Some(mut stderr) = self.child.stderr.take() {
             stderr.read_to_string(&mut said).context("hearing from the source's reader")?;
-        }
-        if self.child.wait().context("waiting for the source's reader")?.success() {
-            return Ok(());
         }
         match serde_json::from_str::<Word>(said.trim()) {
             Ok(word) => {

@@ -22,6 +22,13 @@ pub struct UnitStatus {
     pub sub: String,
 }
 
+impl UnitStatus {
+    /// Whether its process is down and will be started again by systemd itself.
+    pub fn is_waiting(&self) -> bool {
+        self.active == "activating" && self.sub == "auto-restart"
+    }
+}
+
 /// What is known of a unit that did not do what it should.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Postmortem {

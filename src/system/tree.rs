@@ -19,6 +19,8 @@ pub struct Tree {
     at: OwnedFd,
 }
 
+/// For what is made: a link on the way could lead to another depth than it seems.
+const PLAIN: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS);
 const INSIDE: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
 
 impl Tree {
@@ -45,7 +47,7 @@ impl Tree {
         for part in path.split('/') {
             let parent = if below.is_empty() { ".".to_owned() } else { below.clone() };
             let dir = self
-                .open(&parent, OFlags::DIRECTORY, INSIDE)
+                .open(&parent, OFlags::DIRECTORY, PLAIN)
                 .with_context(|| format!("opening `{parent}`"))?;
             match rustix::fs::mkdirat(&dir, part, Mode::RWXU) {
                 Ok(()) => {
@@ -66,7 +68,7 @@ impl Tree {
     pub fn link(&self, path: &str, target: &str) -> Result<()> {
         let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
         let dir =
-            self.open(parent, OFlags::DIRECTORY, INSIDE).with_context(|| format!("opening `{parent}`"))?;
+            self.open(parent, OFlags::DIRECTORY, PLAIN).with_context(|| format!("opening `{parent}`"))?;
         rustix::fs::symlinkat(target, &dir, name).with_context(|| format!("linking `{path}`"))
     }
 
@@ -74,7 +76,7 @@ impl Tree {
     pub fn write(&self, path: &str, text: &str, gid: u32) -> Result<()> {
         let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
         let dir =
-            self.open(parent, OFlags::DIRECTORY, INSIDE).with_context(|| format!("opening `{parent}`"))?;
+            self.open(parent, OFlags::DIRECTORY, PLAIN).with_context(|| format!("opening `{parent}`"))?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut file = std::fs::File::from(rustix::fs::openat(&dir, name, flags, Mode::RUSR)?);
         file.write_all(text.as_bytes()).with_context(|| format!("writing `{path}`"))?;
@@ -92,14 +94,14 @@ impl Tree {
     /// Whether there is anything at `path`, a link that leads nowhere included.
     pub fn is_taken(&self, path: &str) -> bool {
         let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
-        self.open(parent, OFlags::DIRECTORY, INSIDE)
+        self.open(parent, OFlags::DIRECTORY, PLAIN)
             .is_ok_and(|dir| rustix::fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW).is_ok())
     }
 
     /// Removes an empty directory; says whether it did.
     pub fn rmdir(&self, path: &str) -> bool {
         let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
-        self.open(parent, OFlags::DIRECTORY, INSIDE)
+        self.open(parent, OFlags::DIRECTORY, PLAIN)
             .is_ok_and(|dir| rustix::fs::unlinkat(&dir, name, AtFlags::REMOVEDIR).is_ok())
     }
 }

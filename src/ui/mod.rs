@@ -31,6 +31,17 @@ pub struct Human {
     warnings: Vec<String>,
 }
 
+/// The text without what a terminal would obey; lines and tabs stay.
+pub fn harmless(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            let plain = !c.is_control() || matches!(c, '\n' | '\t');
+            let shown: Vec<char> = if plain { vec![c] } else { c.escape_default().collect() };
+            shown
+        })
+        .collect()
+}
+
 /// Writes a line to standard error, or nothing when nobody reads it.
 pub fn say(line: &str) {
     let mut text = String::with_capacity(line.len() + 1);
@@ -55,6 +66,7 @@ impl Human {
     }
 
     fn line(&self, mark: char, what: &str, detail: &str, ms: u64) {
+        let detail = harmless(detail);
         let time = Duration::from_millis(ms).as_secs_f64();
         if let Some(spinner) = &self.spinner {
             let (on, off) = match (self.colour, mark) {
@@ -77,11 +89,11 @@ impl Ui for Human {
             Event::Began { what, detail } => match &self.spinner {
                 Some(spinner) => {
                     spinner.enable_steady_tick(Duration::from_millis(100));
-                    spinner.set_message(format!("{what} {detail}"));
+                    spinner.set_message(format!("{what} {}", harmless(detail)));
                 }
                 None if SAID.contains(&what) => {
                     let since = self.began.elapsed().as_secs_f64();
-                    say(&format!("[{since:6.1}s] {what}: {detail} …"));
+                    say(&format!("[{since:6.1}s] {what}: {} …", harmless(detail)));
                 }
                 None => {}
             },

@@ -13,7 +13,8 @@ pub fn show(plan: &Plan) -> String {
             Action::Keep => '=',
         };
         let reason = if step.reason.is_empty() { String::new() } else { format!("  ({})", step.reason) };
-        let drift = if step.drifted { "  changed by somebody else" } else { "" };
+        let drift =
+            if step.drifted && step.action == Action::Change { "  changed by somebody else" } else { "" };
         out.push_str(&format!(
             "  {mark} {:<10} {}{reason}{drift}\n",
             step.resource.kind(),

@@ -27,7 +27,7 @@ fn the_page_of_commands_is_what_the_program_says() {
     let mut text = String::new();
     for command in COMMANDS.iter().filter(|c| !c.is_empty()) {
         let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
-        let help = scene.hostkit(&args).ok().stdout;
+        let help = Scene::unfiltered(&args);
         text.push_str(&format!("## `hostkit {command}`\n\n```text\n{}\n```\n\n", help.trim()));
     }
     let page = std::fs::read_to_string("docs/COMMANDS.md").unwrap();

@@ -58,6 +58,11 @@ impl Scene {
     pub(crate) fn hostkit(&self, args: &[&str]) -> Left {
         self.hostkit_fed(args, b"")
     }
+    /// Standard output as it is.
+    pub(crate) fn unfiltered(args: &[&str]) -> String {
+        let left = Command::new(env!("CARGO_BIN_EXE_hostkit")).args(args).output().unwrap();
+        String::from_utf8(left.stdout).unwrap()
+    }
     pub(crate) fn hostkit_fed(&self, args: &[&str], stdin: &[u8]) -> Left {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hostkit"));
         command.arg("--root").arg(self.path()).args(args).current_dir(env!("CARGO_MANIFEST_DIR"));

@@ -35,4 +35,5 @@ mod refused;
 mod runtimes;
 mod sandbox;
 mod story;
+mod together;
 mod traces;

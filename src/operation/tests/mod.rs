@@ -1,5 +1,6 @@
 //! Whole operations over fakes: what they do, and what is left when they die.
 
+mod attack;
 mod crash;
 mod refusal;
 mod scene;

@@ -28,8 +28,8 @@ use crate::{
     },
 };
 
-/// The second every command of these tests runs in.
-pub(super) const NOW: &str = "2026-11-20T08:02:31Z";
+/// The second every command of these tests runs in; later than any file they write.
+pub(super) const NOW: &str = "2096-11-20T08:02:31Z";
 
 /// A world in a directory of its own.
 pub(super) struct Scene {

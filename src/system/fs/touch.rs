@@ -95,6 +95,9 @@ impl Root {
         let Some(dir) = self.dir(&path.parent())? else { return Ok(()) };
         self.wire.cross("remove:before")?;
         clear(&dir, &fresh_name(path))?;
+        if rustix::fs::statat(&dir, path.file_name(), AtFlags::SYMLINK_NOFOLLOW).is_err() {
+            return self.wire.cross("remove:after");
+        }
         match rustix::fs::unlinkat(&dir, path.file_name(), AtFlags::empty()) {
             Ok(()) => rustix::fs::fsync(&dir)?,
             Err(Errno::NOENT) => {}
@@ -199,6 +202,10 @@ fn fresh_name(path: &HostPath) -> OsString {
 
 /// Removes a temporary entry that a dead process may have left.
 fn clear(dir: &OwnedFd, name: &OsString) -> Result<()> {
+    // Looked for first: a read-only filesystem refuses to remove even what is not there.
+    if matches!(rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT)) {
+        return Ok(());
+    }
     match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(e) => Err(e).context("removing a leftover"),
