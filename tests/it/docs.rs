@@ -23,7 +23,6 @@ fn the_readme_lists_the_exit_codes_as_the_program_does() {
 /// `UPDATE_DOCS=1` writes the page anew.
 #[test]
 fn the_page_of_commands_is_what_the_program_says() {
-    let scene = Scene::bare();
     let mut text = String::new();
     for command in COMMANDS.iter().filter(|c| !c.is_empty()) {
         let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();

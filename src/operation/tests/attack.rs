@@ -14,7 +14,7 @@ use crate::{
         survey::{doctor, repair},
     },
     plan::Foreign,
-    resource::{Directory, Resource},
+    resource::{Any, Directory},
     system::Tripwire,
 };
 
@@ -49,7 +49,7 @@ fn a_new_shared_directory_that_a_failed_release_replaced_does_not_keep_it_from_b
         let path = path.join("uploads");
         let trash = Some(layout::host::home_trash().join("blog.2000.left-uploads"));
         let (uid, gid) = (2000, 2000);
-        let made = Directory { path, uid, gid, mode: 0o2770, visitor: None, trash, whole: false };
+        let made: Any = Directory { path, uid, gid, mode: 0o2770, visitor: None, trash, whole: false }.into();
         made.apply(&mut host).unwrap();
         let real = scene.real("/home/blog/shared/uploads");
         match replace {
@@ -60,7 +60,7 @@ fn a_new_shared_directory_that_a_failed_release_replaced_does_not_keep_it_from_b
             }
             _ => std::fs::write(real.join("cat"), "meow").unwrap(),
         }
-        made.restore(&Default::default(), &mut host).unwrap();
+        made.restore(&made.nothing(), &mut host).unwrap();
         assert!(std::fs::symlink_metadata(&real).is_err(), "{replace}");
         assert_eq!(
             super::scene::trash(&scene),
