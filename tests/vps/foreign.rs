@@ -78,6 +78,8 @@ fn an_nginx_that_is_broken_or_down_is_named() {
 fn small_home(vps: &Vps, options: &str) {
     let line = format!("mount -t tmpfs -o {options} small /home && hostkit init");
     vps.sh(&line).ok();
+    // systemd takes note of a mount in its own time, and the list of units is part of a state.
+    vps.wait_for_unit("home.mount", "active");
 }
 
 #[test]
