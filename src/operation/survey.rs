@@ -113,6 +113,7 @@ fn examine(session: &Session<'_>, owner: &str, survey: &mut Survey) -> Result<()
         Ok(plan) => {
             for step in plan.changes() {
                 let problem = match step.action {
+                    Action::Create if step.resource.kind() == "service" => "does not run".to_owned(),
                     Action::Create => "is missing".to_owned(),
                     _ => step.reason.clone(),
                 };

@@ -83,7 +83,7 @@ impl Resource for EnvFile {
     fn compare(&self, found: &Option<Found>) -> State {
         let Some(found) = found else { return State::Missing };
         if let Some((key, _)) = self.keys.iter().find(|(k, v)| found.keys.get(*k) != Some(v)) {
-            State::Differs(format!("{key}"))
+            State::Differs(format!("`{key}` is not as HostKit set it"))
         } else if (found.uid, found.gid, found.mode) != (0, self.gid, MODE) {
             State::Differs(format!(
                 "mode {:04o} {}:{} → {MODE:04o} 0:{}",
