@@ -83,7 +83,7 @@ pub fn deploy(
 ) -> Result<(Outcome, Deployed)> {
     let _held = session.enter_alone(name.as_str(), "deploy")?;
     let spec = session.project(name)?.spec;
-    session.require_space(0)?;
+    session.require_space()?;
     let id = next_id(session, &spec)?;
     let staged = match stage(session, &spec, &id, upload) {
         Ok(staged) => staged,

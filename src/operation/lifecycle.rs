@@ -217,7 +217,7 @@ pub fn restore(session: &mut Session<'_>, name: &ProjectName) -> Result<(Outcome
                 .next(format!("hostkit project delete {name}"))
         );
     }
-    session.require_space(0)?;
+    session.require_space()?;
     let TrashRow { mut spec, resources, created_at, created_by, .. } = trashed(session, name)?;
     if session.host.accounts.find(name.as_str())?.is_some() {
         bail!(Fault::new(Code::NameTaken, format!("an account `{name}` exists and is not HostKit's")));

@@ -89,7 +89,7 @@ fn renewed(session: &Session<'_>, old: ProjectSpec, wish: &Wish) -> Result<Proje
 }
 
 fn fresh(session: &Session<'_>, wish: &Wish) -> Result<ProjectSpec> {
-    session.require_space(0)?;
+    session.require_space()?;
     let base = base_domain(session)?;
     let web = session.host.accounts.find("www-data")?.ok_or_else(|| {
         Fault::new(Code::ProgramMissing, "the web server's account `www-data` does not exist")

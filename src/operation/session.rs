@@ -1,6 +1,6 @@
 //! One command's use of the host: who calls, what is locked, what is said.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
@@ -21,9 +21,6 @@ use crate::{
     system::{Host, lock::Lock},
 };
 
-/// How long a command waits for the short work of others on the whole host.
-const HOST_PATIENCE: Duration = Duration::from_mins(1);
-const PACE: Duration = Duration::from_millis(20);
 /// What must stay free for the host itself, whatever is deployed.
 const RESERVE_BYTES: u64 = 200 << 20;
 const RESERVE_INODES: u64 = 2000;
@@ -140,16 +137,8 @@ impl Session<'_> {
     pub fn enter_host(&mut self, owner: &str, verb: &str) -> Result<Held> {
         let Held(mut locks) = self.enter(owner, verb)?;
         if self.mode == Mode::Run && !owner.is_empty() {
-            let deadline = self.host.clock.elapsed() + HOST_PATIENCE;
             let what = format!("{verb} {owner}");
-            loop {
-                let now = self.host.clock.now();
-                match Lock::attempt(&self.locks(), lock_name(""), &what, now)? {
-                    Ok(lock) => break locks.push(lock),
-                    Err(_) if self.host.clock.elapsed() < deadline => self.host.clock.sleep(PACE),
-                    Err(_) => locks.push(Lock::take(&self.locks(), lock_name(""), &what, now)?),
-                }
-            }
+            locks.push(Lock::wait(&self.locks(), lock_name(""), &what, &*self.host.clock)?);
         }
         Ok(Held(locks))
     }
@@ -208,14 +197,13 @@ impl Session<'_> {
     }
 
     /// Refuses work for which the disk is too full, before it begins.
-    pub fn require_space(&self, bytes: u64) -> Result<()> {
+    pub fn require_space(&self) -> Result<()> {
         for place in [layout::host::homes(), layout::host::state()] {
             let space = self.host.root.space(&place)?;
             // Small disks keep a share, large ones a fixed amount.
             let reserve = RESERVE_BYTES.min(space.total / 50);
-            let due = reserve.saturating_add(bytes);
-            if space.bytes < due {
-                let (free, need) = (space.bytes >> 20, (due >> 20).max(1));
+            if space.bytes < reserve {
+                let (free, need) = (space.bytes >> 20, (reserve >> 20).max(1));
                 bail!(
                     Fault::new(
                         Code::DiskFull,

@@ -61,16 +61,16 @@ impl Lock {
     }
 
     /// Takes the lock, waiting for short work of others.
-    pub fn wait(dir: &Path, name: &str, clock: &dyn Clock) -> Result<Self> {
+    pub fn wait(dir: &Path, name: &str, verb: &str, clock: &dyn Clock) -> Result<Self> {
         let mut waited = Duration::ZERO;
         loop {
-            match Self::attempt(dir, name, name, clock.now())? {
+            match Self::attempt(dir, name, verb, clock.now())? {
                 Ok(lock) => return Ok(lock),
                 Err(_) if waited < WAIT => {
                     std::thread::sleep(PACE);
                     waited += PACE * u32::try_from(GRACE + 1).unwrap_or(1);
                 }
-                Err(_) => return Self::take(dir, name, name, clock.now()),
+                Err(_) => return Self::take(dir, name, verb, clock.now()),
             }
         }
     }
@@ -139,5 +139,17 @@ mod tests {
         assert!(fault.message.contains("`deploy blog` (process "), "{fault}");
         drop(held);
         Lock::take(dir.path(), "blog", "rollback blog", now).unwrap();
+    }
+
+    #[test]
+    fn short_work_of_others_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = Lock::take(dir.path(), "host", "provision blog", Timestamp::now()).unwrap();
+        let other = std::thread::spawn(move || {
+            std::thread::sleep(PACE * 40);
+            drop(held);
+        });
+        Lock::wait(dir.path(), "host", "provision shop", &crate::system::clock::System).unwrap();
+        other.join().unwrap();
     }
 }

@@ -77,7 +77,7 @@ impl Host {
     /// Holds one of the host's daemons for a change that others must not meet half-way: `nginx`, or
     /// `systemd`. Short, and waited for.
     pub fn hold(&self, daemon: &str) -> Result<Lock> {
-        Lock::wait(&self.root.real(&layout::host::locks()), &format!(".{daemon}"), &*self.clock)
+        Lock::wait(&self.root.real(&layout::host::locks()), &format!(".{daemon}"), daemon, &*self.clock)
     }
 
     /// Where a program of the distribution's, or of the administrator's, is installed.

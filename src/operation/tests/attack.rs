@@ -11,6 +11,7 @@ use crate::{
     operation::{
         lifecycle::{collect, restore},
         provision::{Wish, provision},
+        session::Mode,
         survey::{doctor, repair},
     },
     plan::Foreign,
@@ -168,4 +169,54 @@ fn restoring_needs_the_name_to_be_free() {
     scene.act(deleted).unwrap();
     // The one that was deleted last.
     scene.act(brought_back).unwrap();
+}
+
+/// A first deploy whose process was killed when all but the last write was done, and whose `.env` has
+/// since become unreadable: that one step cannot be put back.
+fn undoable_but_for_one_step() -> Scene {
+    let base = Scene::after(&[provisioned]);
+    let wire = Tripwire::default();
+    base.copy().act_wired(wire.clone(), Mode::Run, deployed).unwrap();
+    let scene = base.copy();
+    scene.act_wired(Tripwire::at(wire.crossed() - 1), Mode::Run, deployed).unwrap_err();
+    std::fs::write(scene.real("/home/blog/.env"), b"\xff\xfe").unwrap();
+    scene
+}
+
+#[test]
+fn undoing_goes_on_past_what_cannot_be_put_back() {
+    let scene = undoable_but_for_one_step();
+    let site = scene.real("/etc/nginx/sites-available/hostkit-blog");
+    assert!(std::fs::read_to_string(&site).unwrap().contains("proxy_pass"));
+    scene.act(|s| s.enter("blog", "look").map(drop)).unwrap_err();
+    assert!(std::fs::read_to_string(&site).unwrap().contains("has not been deployed yet"));
+}
+
+#[test]
+fn an_operation_that_cannot_be_undone_stops_no_command_of_the_hosts_or_of_others() {
+    let scene = undoable_but_for_one_step();
+    scene.act(collect).unwrap();
+    scene.act(|s| provision(s, &wish("shop"))).unwrap();
+}
+
+#[test]
+fn a_commit_that_happened_is_not_undone_although_its_last_write_failed() {
+    let base = Scene::new();
+    let wire = Tripwire::default();
+    base.copy().act_wired(wire.clone(), Mode::Run, provisioned).unwrap();
+    let scene = base.copy();
+    scene.act_wired(Tripwire::at(wire.crossed()), Mode::Run, provisioned).unwrap();
+    assert!(scene.act(|s| doctor(s, None)).unwrap().findings.is_empty());
+    scene.act(|s| s.project(&"blog".parse()?)).unwrap();
+}
+
+#[test]
+fn a_release_that_is_kept_is_never_garbage() {
+    let scene = Scene::after(&[provisioned, deployed]);
+    let kept = scene.act(|s| s.project(&"blog".parse()?)).unwrap().spec.kept.remove(0);
+    // As it lies there while an operation that takes it away is open.
+    std::fs::create_dir(scene.real(&format!("/home/.hostkit-trash/blog.2000.{kept}"))).unwrap();
+    std::fs::create_dir(scene.real("/home/.hostkit-trash/blog.2000.20200101-000000")).unwrap();
+    assert_eq!(scene.act(collect).unwrap(), 1);
+    assert_eq!(trash(&scene), [format!("blog.2000.{kept}")]);
 }
