@@ -11,16 +11,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 
-use super::exec::{Tool, tail};
+use super::exec::{Ran, Tool, tail};
 use crate::domain::{
     fault::{Code, Fault},
-    layout,
+    layout::{self, HostPath},
 };
 
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -39,9 +39,10 @@ pub trait Nginx: fmt::Debug {
     /// Whether it was told to load a configuration and has not been seen to have done so. What
     /// [`Self::loaded`] says may then be about to change.
     fn is_loading(&self) -> bool;
-    /// Tests the configuration on disk, has nginx load it, and waits until no worker serves the old
-    /// one to new visitors. `domain` is the name that has just
-    /// been added: another site that claims it too is an error, though nginx only warns.
+    /// Has nginx test and load the configuration on disk, and waits until no worker serves the old
+    /// one to new visitors. A configuration that nginx refuses changes nothing that runs. `domain` is
+    /// the name that has just been added: another site that claims it too is an error, though nginx
+    /// only warns.
     fn load(&mut self, domain: Option<&str>) -> Result<()>;
 }
 
@@ -73,51 +74,114 @@ impl Nginx for Running {
         layout::host::nginx_loading().as_path().exists()
     }
     fn load(&mut self, domain: Option<&str>) -> Result<()> {
-        let tested = Tool::find("nginx", "nginx")?.output(["-t"])?;
-        if !tested.status.success() {
-            let reason =
-                tested.stderr.lines().find(|l| l.contains("[emerg]")).unwrap_or(tail(&tested.stderr));
-            return Err(Fault::new(Code::NginxRefused, format!("nginx refuses its configuration: {reason}"))
-                .next("nginx -t")
-                .into());
-        }
         if let Some(domain) = domain
-            && tested.stderr.lines().any(|l| l.contains(&format!("conflicting server name \"{domain}\"")))
+            && let Some(file) = claimed(domain)?
         {
-            return Err(Fault::new(
-                Code::Foreign,
-                format!("another nginx site already answers for `{domain}`"),
-            )
-            .next(format!("grep -rl {domain} /etc/nginx/sites-enabled /etc/nginx/conf.d"))
-            .into());
+            return Err(conflict(domain, &file));
         }
+        let nginx = Tool::find("nginx", "nginx")?;
         let master = master()?;
         let old = accepting(master)?;
         // Written down first: whoever finds us dead must not trust what the old workers still say.
         let note = layout::host::nginx_loading();
         std::fs::write(note.as_path(), b"").with_context(|| format!("writing `{note}`"))?;
         kill(master, Signal::SIGHUP).context("asking nginx to reload")?;
-        let deadline = Instant::now() + LOADED_WITHIN;
-        // Old workers go on accepting for about 100 ms. Until they stop, a visitor may still meet the
-        // old configuration, and what it leads to must not be taken away.
-        while old.iter().any(|worker| is_accepting(*worker)) {
-            if Instant::now() >= deadline {
-                return Err(Fault::new(
-                    Code::NginxRefused,
-                    "nginx accepted its configuration and did not load it",
-                )
-                .next("journalctl -u nginx -n 20")
-                .into());
+        // nginx reads everything before it changes anything, and keeps what it has when it cannot. So
+        // the test, which reads as much, runs beside the load; it is there for the reason.
+        std::thread::scope(|scope| {
+            let test = scope.spawn(|| nginx.output(["-t"]));
+            let mut test = Some(test);
+            let deadline = Instant::now() + LOADED_WITHIN;
+            loop {
+                if let Some(ended) = test.take_if(|test| test.is_finished()) {
+                    verdict(&ended.join().map_err(|_| anyhow!("testing nginx's configuration"))??, domain)?;
+                }
+                // Old workers go on accepting for about 100 ms. Until they stop, a visitor may still
+                // meet the old configuration, and what it leads to must not be taken away.
+                if test.is_none() && !old.iter().any(|worker| is_accepting(*worker)) {
+                    return forget(&note);
+                }
+                if Instant::now() >= deadline {
+                    return Err(Fault::new(
+                        Code::NginxRefused,
+                        "nginx accepted its configuration and did not load it",
+                    )
+                    .next("journalctl -u nginx -n 20")
+                    .into());
+                }
+                std::thread::sleep(PACE);
             }
-            std::thread::sleep(PACE);
+        })
+    }
+}
+
+/// What nginx's own test says of the configuration.
+fn verdict(tested: &Ran, domain: Option<&str>) -> Result<()> {
+    if !tested.status.success() {
+        // It was refused by the running nginx for the same reason, so nothing is about to change.
+        if tested.status.code().is_some() {
+            forget(&layout::host::nginx_loading())?;
         }
-        match std::fs::remove_file(note.as_path()) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                Err(e).with_context(|| format!("removing `{note}`"))
+        let reason = tested.stderr.lines().find(|l| l.contains("[emerg]")).unwrap_or(tail(&tested.stderr));
+        return Err(Fault::new(Code::NginxRefused, format!("nginx refuses its configuration: {reason}"))
+            .next("nginx -t")
+            .into());
+    }
+    match domain {
+        Some(domain)
+            if tested
+                .stderr
+                .lines()
+                .any(|l| l.contains(&format!("conflicting server name \"{domain}\""))) =>
+        {
+            Err(conflict(domain, "/etc/nginx"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn forget(note: &HostPath) -> Result<()> {
+    match std::fs::remove_file(note.as_path()) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(e).with_context(|| format!("removing `{note}`"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn conflict(domain: &str, place: &str) -> anyhow::Error {
+    Fault::new(Code::Foreign, format!("another nginx site already answers for `{domain}`"))
+        .next(format!("grep -rn {domain} {place}"))
+        .into()
+}
+
+/// The file of a site that is not ours and names `domain`. Ours are told apart by the registry, which
+/// gives no domain twice. What is included from elsewhere is seen by nginx's own test.
+fn claimed(domain: &str) -> Result<Option<String>> {
+    for folder in ["/etc/nginx/sites-enabled", "/etc/nginx/conf.d"] {
+        let Ok(entries) = std::fs::read_dir(folder) else { continue };
+        for entry in entries {
+            let entry = entry.with_context(|| format!("listing `{folder}`"))?;
+            if entry.file_name().as_encoded_bytes().starts_with(b"hostkit") {
+                continue;
             }
-            _ => Ok(()),
+            let text = std::fs::read(entry.path()).unwrap_or_default();
+            if names(&String::from_utf8_lossy(&text), domain) {
+                return Ok(Some(entry.path().display().to_string()));
+            }
         }
     }
+    Ok(None)
+}
+
+/// Whether a `server_name` of this configuration text is `domain`.
+fn names(text: &str, domain: &str) -> bool {
+    let plain: String = text.lines().flat_map(|l| [l.split('#').next().unwrap_or(""), "\n"]).collect();
+    plain.split([';', '{', '}']).any(|directive| {
+        let mut words = directive.split_ascii_whitespace();
+        words.next() == Some("server_name")
+            && words.any(|word| word.trim_matches(['"', '\'']).eq_ignore_ascii_case(domain))
+    })
 }
 
 /// The workers of `master` that accept connections.
@@ -147,4 +211,18 @@ fn master() -> Result<Pid> {
         bail!(down());
     }
     Ok(Pid::from_raw(pid))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::names;
+
+    #[test]
+    fn a_foreign_site_that_names_the_domain_is_seen_before_nginx_is_told() {
+        let named = |text| names(text, "blog.example.test");
+        assert!(named("server {\n  listen 80;\n  server_name a.test blog.example.test;\n}"));
+        assert!(named("server{server_name \"Blog.Example.Test\";}"));
+        assert!(!named("# server_name blog.example.test;\nserver { server_name b.test; }"));
+        assert!(!named("server { server_name blog.example.test.org; proxy_pass http://blog.example.test; }"));
+    }
 }
