@@ -15,6 +15,7 @@ pub mod lock;
 pub mod net;
 pub mod nginx;
 pub mod process;
+pub mod redis;
 pub mod source;
 pub mod systemd;
 pub mod tree;
@@ -33,6 +34,7 @@ pub use self::{
     lock::Lock,
     net::Net,
     nginx::Nginx,
+    redis::Redis,
     systemd::{Systemd, UnitStatus},
     tripwire::Tripwire,
 };
@@ -47,6 +49,8 @@ pub struct Host {
     pub systemd: Box<dyn Systemd>,
     /// The web server.
     pub nginx: Box<dyn Nginx>,
+    /// Redis servers.
+    pub redis: Box<dyn Redis>,
     /// What listens, and what answers.
     pub net: Box<dyn Net>,
     /// Time.
@@ -67,6 +71,7 @@ impl Host {
             accounts: Box::new(accounts::Shadow),
             systemd: Box::new(systemd::Systemctl),
             nginx: Box::new(nginx::Running),
+            redis: Box::new(redis::Servers::default()),
             net: Box::new(net::Loopback),
             clock: Box::new(clock::System),
         })

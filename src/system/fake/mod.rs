@@ -1,6 +1,8 @@
 //! Stateful fakes of the daemons. They outlive a "crash", exactly as the real ones would, and fail
 //! with the originals' words. Files are real, under another root.
 
+mod redis;
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -55,6 +57,10 @@ pub struct State {
     pub occupied: BTreeMap<u16, u32>,
     /// Whether nginx is down.
     pub nginx_down: bool,
+    /// Running Redis servers by unit.
+    pub redis: BTreeMap<String, redis::Server>,
+    /// What Redis servers that do not run have on the disk, by unit.
+    pub dumps: BTreeMap<String, BTreeMap<u32, u64>>,
     /// How often systemd read everything again.
     pub reloads: usize,
     /// How many units have been started.
@@ -78,6 +84,7 @@ impl World {
             "etc/nginx/sites-enabled",
             "etc/nginx/conf.d",
             "etc/logrotate.d",
+            "etc/redis",
             "etc/tmpfiles.d",
             "home",
             "run/hostkit",
@@ -88,11 +95,13 @@ impl World {
         ] {
             std::fs::create_dir_all(at.join(dir)).expect("the root is a writable directory");
         }
-        for program in ["node", "python3"] {
+        for program in ["node", "python3", "redis-server"] {
             std::fs::write(at.join("usr/bin").join(program), "").expect("the root is a writable directory");
         }
         let mut state = State::default();
         state.accounts.insert("www-data".into(), (33, "/var/www".into()));
+        state.accounts.insert("redis".into(), (104, "/var/lib/redis".into()));
+        state.redis.insert(redis::SHARED.into(), redis::Server::fresh());
         Self { at: at.to_owned(), state: Arc::new(Mutex::new(state)), file: None }
     }
     /// A world kept in a file, shared by the processes that open it one after the other.
@@ -113,6 +122,7 @@ impl World {
             accounts: Box::new(fake()),
             systemd: Box::new(fake()),
             nginx: Box::new(fake()),
+            redis: Box::new(fake()),
             net: Box::new(fake()),
             clock: Box::new(super::clock::System),
         }
@@ -222,6 +232,10 @@ impl Systemd for Fake {
         self.effect("daemon-reload", |state| {
             state.reloads += 1;
             state.known.retain(|unit, _| self.path(&format!("etc/systemd/system/{unit}")).exists());
+            let drop_in = redis::DROP_IN;
+            if self.path(&format!("etc/systemd/system/{drop_in}")).exists() {
+                state.known.entry(drop_in.to_owned()).or_default();
+            }
             for (unit, body) in &mut state.known {
                 *body = std::fs::read_to_string(self.path(&format!("etc/systemd/system/{unit}")))?;
             }
@@ -230,6 +244,9 @@ impl Systemd for Fake {
     }
     fn restart(&mut self, unit: &UnitName) -> Result<()> {
         let name = unit.as_str();
+        if name == redis::SHARED {
+            return self.effect("restart", |state| self.start_shared_redis(state));
+        }
         self.effect("restart", |state| {
             // Like systemd: what is known is not read again without being told.
             let body = match state.known.get(name) {
@@ -240,6 +257,10 @@ impl Systemd for Fake {
                 }
             };
             state.known.insert(name.into(), body.clone());
+            redis::Server::stop(state, name);
+            if let Some(server) = self.start_redis(&body, state.dumps.get(name))? {
+                state.redis.insert(name.into(), server);
+            }
             let user = field(&body, "User").unwrap_or("root").to_owned();
             if user != "root" && !state.accounts.contains_key(&user) {
                 bail!("{name}: Main process exited, status=217/USER");
@@ -265,6 +286,7 @@ impl Systemd for Fake {
     fn stop(&mut self, unit: &UnitName) -> Result<()> {
         self.effect("stop", |state| {
             state.units.remove(unit.as_str());
+            redis::Server::stop(state, unit.as_str());
             let _ = std::fs::remove_file(self.invocation(unit.as_str()));
             Ok(())
         })
