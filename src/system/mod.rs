@@ -20,6 +20,7 @@ pub mod source;
 pub mod systemd;
 pub mod tree;
 pub mod tripwire;
+pub mod vault;
 
 use std::fmt;
 
@@ -37,6 +38,7 @@ pub use self::{
     redis::Redis,
     systemd::{Systemd, UnitStatus},
     tripwire::Tripwire,
+    vault::Vault,
 };
 
 /// Everything a command may look at (`&`) or touch (`&mut`).
@@ -53,6 +55,8 @@ pub struct Host {
     pub redis: Box<dyn Redis>,
     /// What listens, and what answers.
     pub net: Box<dyn Net>,
+    /// Secrets.
+    pub vault: Vault,
     /// Time.
     pub clock: Box<dyn Clock>,
 }
@@ -73,6 +77,7 @@ impl Host {
             nginx: Box::new(nginx::Running),
             redis: Box::new(redis::Servers::default()),
             net: Box::new(net::Loopback),
+            vault: Vault::new(layout::host::master_key().as_path().to_owned()),
             clock: Box::new(clock::System),
         })
     }
