@@ -10,6 +10,7 @@ mod meta;
 mod policy;
 mod project;
 mod provision;
+mod redis;
 mod release;
 mod report;
 mod status;
@@ -158,6 +159,7 @@ commands! {
     Man(meta::ManArgs) = "man";
     Help(meta::HelpArgs) = "help";
     [Project(project) = "project", "Make, list, show, delete and bring back projects"];
+    [Redis(redis) = "redis", "Look into a project's Redis, empty it, and change its password"];
 }
 
 const HELP: &str = "{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}";

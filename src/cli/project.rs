@@ -33,6 +33,9 @@ pub(super) const OVERVIEW: &[&str] =
 pub(crate) struct CreateArgs {
     #[command(flatten)]
     provision: ProvisionArgs,
+    /// Give it a Redis
+    #[arg(long, help_heading = "Services")]
+    with_redis: bool,
 }
 
 impl Verb for CreateArgs {
@@ -45,7 +48,7 @@ impl Verb for CreateArgs {
         self.provision.project()
     }
     fn run(self, cx: &mut Context) -> Result<Answer> {
-        self.provision.run(cx)
+        self.provision.make(cx, self.with_redis)
     }
 }
 

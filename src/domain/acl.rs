@@ -66,6 +66,11 @@ impl Grant {
         grant
     }
 
+    /// All but the commands, for when no server is there to say what they are.
+    pub fn outline<W: AsRef<str>>(words: &[W]) -> Self {
+        Self { commands: BTreeSet::new(), ..Self::of(words, &Commands::default()) }
+    }
+
     fn add(&mut self, word: &str, commands: &Commands) {
         match word {
             "reset" => *self = Self::default(),
@@ -147,6 +152,8 @@ pub fn put(text: &str, user: &str, words: Option<&[String]>) -> String {
     if let Some(words) = words {
         lines.push(format!("user {user} {}", words.join(" ")));
     }
+    // As Redis writes them.
+    lines.sort();
     lines.into_iter().map(|l| l + "\n").collect()
 }
 
@@ -199,7 +206,7 @@ mod tests {
         assert_eq!(find(text, "nobody"), None);
         assert_eq!(find("user a on (~x +get) &y", "a").unwrap_or_default(), ["on", "(~x +get)", "&y"]);
         let put_in = put(text, "blog", Some(&["off".to_owned()]));
-        assert_eq!(put_in, "user default off\nuser blogger on\nuser blog off\n");
-        assert_eq!(put(&put_in, "blog", None), "user default off\nuser blogger on\n");
+        assert_eq!(put_in, "user blog off\nuser blogger on\nuser default off\n");
+        assert_eq!(put(&put_in, "blog", None), "user blogger on\nuser default off\n");
     }
 }

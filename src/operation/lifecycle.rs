@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     provision::free_port,
+    redis,
     session::{Mode, Outcome, Session},
 };
 use crate::{
@@ -103,7 +104,7 @@ pub(super) fn retire(session: &mut Session<'_>, name: &ProjectName) -> Result<()
 }
 
 /// Carries out a plan of an existing project that will own `all`.
-fn settle(
+pub(super) fn settle(
     session: &mut Session<'_>,
     verb: &'static str,
     spec: &ProjectSpec,
@@ -221,6 +222,9 @@ pub fn delete(session: &mut Session<'_>, name: &ProjectName) -> Result<(Outcome,
     let (deleted_at, expires_at) = (format!("{now:.0}"), format!("{:.0}", now + TRASH));
     let row = TrashRow { spec, resources, created_at, created_by, deleted_at, expires_at };
     let outcome = session.carry_out(name.as_str(), "delete", &plan, |registry| registry.trash(&row))?;
+    if session.mode == Mode::Run {
+        redis::forget(session, &row.spec);
+    }
     Ok((outcome, row))
 }
 
@@ -252,6 +256,7 @@ pub fn restore(session: &mut Session<'_>, name: &ProjectName) -> Result<(Outcome
     if used {
         spec.port = free_port(session)?;
     }
+    redis::readmit(session, &mut spec)?;
     let plan = Plan::between(resources, session.wanted(&spec)?, Foreign::Refuse, &session.host)?;
     let outcome = session.carry_out(name.as_str(), "restore", &plan, |registry| {
         registry.untrash(spec.uid)?;
@@ -268,6 +273,7 @@ pub fn purge(session: &mut Session<'_>, name: &ProjectName) -> Result<(Outcome, 
     let outcome = doom(session, &row)?;
     if session.mode == Mode::Run {
         empty(session, &row.spec)?;
+        redis::shred(session, &row.spec)?;
     }
     Ok((outcome, row))
 }
@@ -324,6 +330,7 @@ pub fn collect(session: &mut Session<'_>) -> Result<usize> {
             gone += 1;
         } else if let Ok(_held) = session.enter(row.spec.name.as_str(), "gc") {
             doom(session, row)?;
+            redis::shred(session, &row.spec)?;
             gone += 1;
         }
     }

@@ -22,12 +22,13 @@ pub trait DataService {
 impl ProjectSpec {
     /// The services it has, in the order they go up.
     pub fn services(&self) -> Vec<&dyn DataService> {
-        Vec::new()
+        self.redis.iter().map(|redis| redis as &dyn DataService).collect()
     }
 
     /// Lets every credential go that was valid before the current one; says whether there was one.
     pub fn retire(&mut self) -> bool {
-        let services: Vec<&mut dyn DataService> = Vec::new();
+        let services: Vec<&mut dyn DataService> =
+            self.redis.iter_mut().map(|redis| redis as &mut dyn DataService).collect();
         services.into_iter().filter_map(|service| service.retire().then_some(())).count() > 0
     }
 }

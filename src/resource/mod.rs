@@ -9,6 +9,8 @@ mod key_file;
 mod laws;
 mod link;
 mod log_file;
+mod redis_server;
+mod redis_user;
 mod release;
 mod service;
 mod site;
@@ -27,6 +29,8 @@ pub use self::{
     key_file::KeyFile,
     link::Link,
     log_file::LogFile,
+    redis_server::RedisServer,
+    redis_user::RedisUser,
     release::Release,
     service::{Health, Service, probe},
     site::Site,
@@ -165,6 +169,8 @@ kinds! {
     key_file::KeyFile,
     link::Link,
     log_file::LogFile,
+    redis_server::RedisServer,
+    redis_user::RedisUser,
     release::Release,
     unit::Unit,
     service::Service,

@@ -15,12 +15,13 @@ use std::{
 use anyhow::{Context, Result};
 use redis::{ConnectionAddr, ErrorKind, IntoConnectionInfo, RedisConnectionInfo, RedisError, Value};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::domain::{
     acl::Commands,
     fault::{Code, Fault},
-    layout::{HostPath, UnitName},
+    layout::{self, HostPath, UnitName},
 };
 
 /// HostKit's own user.
@@ -45,6 +46,23 @@ pub struct Door {
     pub key: HostPath,
     /// The file in which it keeps its users.
     pub users: HostPath,
+}
+
+impl Door {
+    /// The distribution's server, which projects share.
+    pub fn shared() -> Self {
+        Self {
+            unit: UnitName::own("redis-server.service"),
+            socket: layout::redis::socket(),
+            key: layout::redis::key(),
+            users: layout::redis::users(),
+        }
+    }
+}
+
+/// The sum by which Redis knows a password: SHA-256 in hexadecimal.
+pub fn sum(password: &str) -> String {
+    Sha256::digest(password.trim()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What came of knocking.

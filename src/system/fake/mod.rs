@@ -3,6 +3,10 @@
 
 mod redis;
 
+pub use self::redis::Server as RedisServer;
+#[cfg(test)]
+pub(crate) use self::redis::known as redis_commands;
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -83,6 +87,7 @@ impl World {
     pub fn new(at: &Path) -> Self {
         for dir in [
             "etc/systemd/system/multi-user.target.wants",
+            "etc/systemd/system/redis-server.service.d",
             "etc/nginx/sites-available",
             "etc/nginx/sites-enabled",
             "etc/nginx/conf.d",
