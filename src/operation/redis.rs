@@ -265,7 +265,11 @@ pub(super) fn forget(session: &mut Session<'_>, spec: &ProjectSpec) {
 pub(super) fn shred(session: &mut Session<'_>, spec: &ProjectSpec) -> Result<()> {
     let Some(redis) = &spec.redis else { return Ok(()) };
     match redis.trash(spec) {
-        Some(trash) => session.host.root.shred(&trash),
+        Some(trash) => {
+            let key = redis.door(&spec.name).key;
+            session.host.root.remove(&key.parent().join(&format!("{}.gone", key.file_name())))?;
+            session.host.root.shred(&trash)
+        }
         None => {
             forget(session, spec);
             Ok(())

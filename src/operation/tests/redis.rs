@@ -212,7 +212,7 @@ fn set_up(takeover: Takeover) -> impl Fn(&mut Session<'_>) -> anyhow::Result<()>
 #[test]
 fn a_redis_that_somebody_uses_is_not_taken_over_unasked() {
     let used: &[fn(&Scene)] = &[
-        |s| drop(server(s).keys.insert(0, 1)),
+        |s| server(s).keys = [(0, 1)].into(),
         |s| server(s).others = 1,
         |s| drop(server(s).users.insert("default".into(), vec!["on".into(), "#ab".into()])),
         |s| std::fs::write(s.real("/etc/redis/redis.conf"), "port 6379\nuser ann on\n").unwrap(),
@@ -309,6 +309,8 @@ fn a_redis_of_its_own_comes_goes_and_comes_back() {
     scene.act(purged).unwrap();
     let left = std::fs::read_dir(scene.real("/var/lib/hostkit/redis")).unwrap().count();
     assert_eq!(left, 0, "its data is still there");
+    let keys = std::fs::read_dir(scene.real("/etc/hostkit/secrets")).unwrap().count();
+    assert_eq!(keys, 1, "its key is still there");
 }
 
 /// For the crash matrix.

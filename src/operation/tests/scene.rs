@@ -214,7 +214,8 @@ fn walk(root: &Path, at: &Path, into: &mut BTreeMap<String, String>) {
             "/home/.hostkit-trash/",
             "/var/log/projects/.trash/",
         ];
-        if unimportant.iter().any(|u| name.starts_with(u)) {
+        // A key that was taken away is kept aside, as in a trash.
+        if unimportant.iter().any(|u| name.starts_with(u)) || name.ends_with(".gone") {
             continue;
         }
         let meta = path.symlink_metadata().unwrap();

@@ -273,13 +273,18 @@ impl Systemd for Fake {
                 }
             };
             state.known.insert(name.into(), body.clone());
-            redis::Server::stop(state, name);
-            if let Some(server) = self.start_redis(&body, state.dumps.get(name))? {
-                state.redis.insert(name.into(), server);
-            }
             let user = field(&body, "User").unwrap_or("root").to_owned();
             if user != "root" && !state.accounts.contains_key(&user) {
                 bail!("{name}: Main process exited, status=217/USER");
+            }
+            redis::Server::stop(state, name);
+            if let Some(server) = self.start_redis(&body, state.dumps.get(name))? {
+                state.redis.insert(name.into(), server);
+                let _ = std::fs::remove_file(self.invocation(name));
+                state.starts += 1;
+                let started = Started { user, body, app: String::new(), port: None };
+                state.units.insert(name.into(), started);
+                return self.mark_start(name, state.starts);
             }
             let app = std::fs::read_link(self.path(&format!("home/{user}/app"))).unwrap_or_default();
             let env = std::fs::read_to_string(self.path(&format!("home/{user}/.env"))).unwrap_or_default();

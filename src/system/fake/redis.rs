@@ -48,7 +48,10 @@ impl Server {
     /// It ends, and writes its data down.
     pub(super) fn stop(state: &mut State, unit: &str) {
         if let Some(server) = state.redis.remove(unit) {
-            state.dumps.insert(unit.to_owned(), server.keys);
+            state.dumps.remove(unit);
+            if !server.keys.is_empty() {
+                state.dumps.insert(unit.to_owned(), server.keys);
+            }
         }
     }
 }
