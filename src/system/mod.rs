@@ -14,6 +14,7 @@ pub mod invoker;
 pub mod lock;
 pub mod net;
 pub mod nginx;
+pub mod postgres;
 pub mod process;
 pub mod source;
 pub mod systemd;
@@ -34,6 +35,7 @@ pub use self::{
     lock::Lock,
     net::Net,
     nginx::Nginx,
+    postgres::Postgres,
     systemd::{Systemd, UnitStatus},
     tripwire::Tripwire,
     vault::Vault,
@@ -51,6 +53,8 @@ pub struct Host {
     pub nginx: Box<dyn Nginx>,
     /// What listens, and what answers.
     pub net: Box<dyn Net>,
+    /// The database server.
+    pub postgres: Box<dyn Postgres>,
     /// Secrets.
     pub vault: Vault,
     /// Time.
@@ -72,6 +76,7 @@ impl Host {
             systemd: Box::new(systemd::Systemctl),
             nginx: Box::new(nginx::Running),
             net: Box::new(net::Loopback),
+            postgres: Box::new(postgres::Server::default()),
             vault: Vault::new(layout::host::master_key().as_path().to_owned()),
             clock: Box::new(clock::System),
         })
