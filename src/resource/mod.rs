@@ -1,6 +1,8 @@
 //! What a resource is: four verbs over one thing on the host, and the list of the kinds there are.
 
 mod account;
+mod cluster;
+mod database;
 mod directory;
 mod env_file;
 mod file;
@@ -10,6 +12,7 @@ mod laws;
 mod link;
 mod log_file;
 mod release;
+mod role;
 mod service;
 mod site;
 mod unit;
@@ -21,6 +24,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use self::{
     account::UnixAccount,
+    cluster::Cluster,
+    database::Database,
     directory::Directory,
     env_file::EnvFile,
     file::ManagedFile,
@@ -28,6 +33,7 @@ pub use self::{
     link::Link,
     log_file::LogFile,
     release::Release,
+    role::Role,
     service::{Health, Service, probe},
     site::Site,
     unit::Unit,
@@ -159,6 +165,9 @@ macro_rules! kinds {
 
 kinds! {
     account::UnixAccount,
+    cluster::Cluster,
+    role::Role,
+    database::Database,
     directory::Directory,
     env_file::EnvFile,
     file::ManagedFile,
