@@ -4,6 +4,7 @@ use anyhow::{Result, bail};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
+    database,
     provision::free_port,
     session::{Mode, Outcome, Session},
 };
@@ -103,7 +104,7 @@ pub(super) fn retire(session: &mut Session<'_>, name: &ProjectName) -> Result<()
 }
 
 /// Carries out a plan of an existing project that will own `all`.
-fn settle(
+pub(super) fn settle(
     session: &mut Session<'_>,
     verb: &'static str,
     spec: &ProjectSpec,
@@ -221,6 +222,7 @@ pub fn delete(session: &mut Session<'_>, name: &ProjectName) -> Result<(Outcome,
     let (deleted_at, expires_at) = (format!("{now:.0}"), format!("{:.0}", now + TRASH));
     let row = TrashRow { spec, resources, created_at, created_by, deleted_at, expires_at };
     let outcome = session.carry_out(name.as_str(), "delete", &plan, |registry| registry.trash(&row))?;
+    database::forget(session, row.spec.uid);
     Ok((outcome, row))
 }
 
@@ -329,6 +331,16 @@ pub fn collect(session: &mut Session<'_>) -> Result<usize> {
     }
     let mut known: Vec<ProjectSpec> = session.store.projects()?.into_iter().map(|p| p.spec).collect();
     known.extend(kept.into_iter().map(|row| row.spec));
+    for uid in database::gone(session)? {
+        let Some(owner) = known.iter().find(|spec| spec.uid == uid).map(|spec| spec.name.to_string()) else {
+            continue;
+        };
+        if session.mode == Mode::DryRun {
+            gone += 1;
+        } else if let Ok(_held) = session.enter(&owner, "gc") {
+            gone += database::drop_gone(session, uid)?;
+        }
+    }
     for trash in [host::home_trash(), host::log_trash()] {
         for entry in session.host.root.list(&trash)? {
             let Some(owner) = spare(&entry, &known) else { continue };

@@ -219,7 +219,14 @@ pub(super) fn put(session: &mut Session<'_>, files: &[(&str, &str)]) -> Result<(
 }
 
 pub(super) fn wish(name: &str) -> Wish {
-    Wish { name: name.parse().unwrap(), runtime: None, start: None, port: None, foreign: Foreign::Refuse }
+    Wish {
+        name: name.parse().unwrap(),
+        runtime: None,
+        start: None,
+        port: None,
+        database: true,
+        foreign: Foreign::Refuse,
+    }
 }
 
 pub(super) fn provisioned(session: &mut Session<'_>) -> Result<()> {
