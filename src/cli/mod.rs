@@ -2,6 +2,8 @@
 
 mod answer;
 mod context;
+mod db;
+mod db_look;
 mod doctor;
 mod host;
 mod lifecycle;
@@ -158,6 +160,7 @@ commands! {
     Man(meta::ManArgs) = "man";
     Help(meta::HelpArgs) = "help";
     [Project(project) = "project", "Make, list, show, delete and bring back projects"];
+    [Db(db) = "db", "A project's database: make it, ask it, copy it, change its password"];
 }
 
 const HELP: &str = "{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}";
