@@ -11,8 +11,8 @@ export LC_ALL PATH
 
 BIN=/usr/local/bin/hostkit
 SHARE=/usr/local/share
-PACKAGES='nginx redis-server sudo ca-certificates curl git tar logrotate openssh-server
-          python3 python3-venv nodejs'
+PACKAGES='nginx sudo ca-certificates curl git tar logrotate openssh-server
+          python3 python3-venv nodejs postgresql redis-server'
 NEEDED_MB=1024
 
 usage() {

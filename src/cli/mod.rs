@@ -2,6 +2,8 @@
 
 mod answer;
 mod context;
+mod db;
+mod db_look;
 mod doctor;
 mod host;
 mod lifecycle;
@@ -160,6 +162,7 @@ commands! {
     Help(meta::HelpArgs) = "help";
     [Project(project) = "project", "Make, list, show, delete and bring back projects"];
     [Redis(redis) = "redis", "Look into a project's Redis, empty it, and change its password"];
+    [Db(db) = "db", "A project's database: make it, ask it, copy it, change its password"];
 }
 
 const HELP: &str = "{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}";

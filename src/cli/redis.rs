@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 
-use super::{Verb, answer::Answer, context::Context, group, policy::Policy, trash::confirm};
+use super::{Verb, answer::Answer, context::Context, group, policy::Policy, trash::confirmed};
 use crate::{
     domain::name::ProjectName,
     operation::{
@@ -105,7 +105,7 @@ impl Verb for FlushArgs {
         if mode == Mode::Run {
             let there = cx.look(|session| info(session, name))?;
             let warning = format!("All {} keys in the Redis of `{name}` are lost.", there.content.keys);
-            confirm(cx, name, self.confirm.as_deref(), ("redis flush", "flush"), &warning)?;
+            confirmed(cx, name, self.confirm.as_deref(), "redis flush", &warning)?;
         }
         let (outcome, keys) = cx.session(mode, |session| flush(session, name))?;
         let text = match outcome {

@@ -54,31 +54,32 @@ impl Doomed {
             return Ok(Answer::planned(&plan.unwrap_or_default()));
         }
         cx.look(exists)?;
-        let command = format!("project {verb}");
-        confirm(cx, &self.name, self.confirm.as_deref(), (&command, verb), warning)?;
+        let again = format!("project {verb}");
+        confirmed(cx, &self.name, self.confirm.as_deref(), &again, warning)?;
         let (outcome, row) = cx.session(Mode::Run, |session| fate(session, &self.name))?;
         Ok(answer(&row).outcome(outcome))
     }
 }
 
-/// Has the project's name typed, on a terminal or as `said`, before `command` does `what`.
-pub(super) fn confirm(
+/// Has a project's name typed, on a terminal or as `--confirm`, before `verb` is done to it.
+pub(super) fn confirmed(
     cx: &Context,
     name: &ProjectName,
     said: Option<&str>,
-    (command, verb): (&str, &str),
+    verb: &str,
     what: &str,
 ) -> Result<()> {
-    let again = format!("hostkit {command} {name} --confirm {name}");
+    let again = format!("hostkit {verb} {name} --confirm {name}");
+    let act = verb.split(' ').next_back().unwrap_or(verb);
     let typed = match said {
         Some(said) => said.to_owned(),
         None if cx.may_ask => {
             // A terminal that is gone answers nothing, which confirms nothing.
-            let _ = write!(std::io::stderr(), "{what}\nType the project's name to {verb} it: ");
+            let _ = write!(std::io::stderr(), "{what}\nType the project's name to {act} it: ");
             source::ask()?
         }
         None => {
-            return Err(Fault::new(Code::ConfirmationNeeded, format!("to {verb} `{name}`, say its name"))
+            return Err(Fault::new(Code::ConfirmationNeeded, format!("to {act} `{name}`, say its name"))
                 .next(again)
                 .into());
         }

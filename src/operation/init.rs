@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use super::{
+    database,
     redis::{self, Takeover},
     session::{Mode, Outcome, Session},
 };
@@ -14,6 +15,7 @@ use crate::{
     },
     plan::{Foreign, Plan},
     project::host_resources,
+    resource::Any,
 };
 
 /// The domain that projects stand under until the administrator names one: it always leads here.
@@ -46,8 +48,12 @@ pub fn init(
     guard_key(session, known.as_deref())?;
     let mut wanted = host_resources(&session.templates)?;
     wanted.extend(redis::host_resources(session, takeover)?);
+    wanted.extend(database::cluster(session)?);
+    // What was set up on a server that does not answer now stays HostKit's, and is not looked at.
+    let at_hand = |r: &Any| !matches!(r, Any::Cluster(_)) || wanted.iter().any(|w| w.id() == r.id());
+    let (owned, away): (Vec<Any>, Vec<Any>) = session.store.owned("")?.into_iter().partition(at_hand);
     // The names are HostKit's own: what an earlier installation left there is taken over.
-    let plan = Plan::between(session.store.owned("")?, wanted, Foreign::Adopt, &session.host)?;
+    let plan = Plan::between(owned, wanted, Foreign::Adopt, &session.host)?;
     let same = before.as_deref() == Some(base_domain.as_str())
         && known.is_some()
         && takeover == Takeover::Unused
@@ -58,7 +64,7 @@ pub fn init(
         session.carry_out("", "init", &plan, |registry| {
             registry.set("base_domain", base_domain.as_str())?;
             redis::remember(registry, takeover)?;
-            registry.own("", plan.wanted())
+            registry.own("", plan.wanted().chain(&away))
         })?
     };
     if session.mode == Mode::Run && known.is_none() {

@@ -4,6 +4,7 @@ use anyhow::{Result, bail};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
+    database,
     provision::free_port,
     redis,
     session::{Mode, Outcome, Session},
@@ -225,6 +226,7 @@ pub fn delete(session: &mut Session<'_>, name: &ProjectName) -> Result<(Outcome,
     if session.mode == Mode::Run {
         redis::forget(session, &row.spec);
     }
+    database::forget(session, row.spec.uid);
     Ok((outcome, row))
 }
 
@@ -336,6 +338,16 @@ pub fn collect(session: &mut Session<'_>) -> Result<usize> {
     }
     let mut known: Vec<ProjectSpec> = session.store.projects()?.into_iter().map(|p| p.spec).collect();
     known.extend(kept.into_iter().map(|row| row.spec));
+    for uid in database::gone(session)? {
+        let Some(owner) = known.iter().find(|spec| spec.uid == uid).map(|spec| spec.name.to_string()) else {
+            continue;
+        };
+        if session.mode == Mode::DryRun {
+            gone += 1;
+        } else if let Ok(_held) = session.enter(&owner, "gc") {
+            gone += database::drop_gone(session, uid)?;
+        }
+    }
     for trash in [host::home_trash(), host::log_trash()] {
         for entry in session.host.root.list(&trash)? {
             let Some(owner) = spare(&entry, &known) else { continue };

@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 
 use super::{
+    database,
     redis::{self, Asked},
     session::{Outcome, Session},
 };
@@ -39,6 +40,8 @@ pub struct Wish {
     pub port: Option<Port>,
     /// The Redis it is to have; `None`: what it has.
     pub redis: Option<Asked>,
+    /// Whether it is to have a database.
+    pub database: bool,
     /// Whether an account or a file that exists may be taken over.
     pub foreign: Foreign,
 }
@@ -52,6 +55,9 @@ pub fn provision(session: &mut Session<'_>, wish: &Wish) -> Result<(Outcome, Pro
     };
     if let Some(asked) = wish.redis {
         redis::furnish(session, &mut spec, asked)?;
+    }
+    if wish.database && spec.database.is_none() {
+        spec.database = Some(database::fresh(session, &spec)?);
     }
     let adopted = session.host.accounts.find(spec.name.as_str())?.is_some();
     let owned = session.store.owned(spec.name.as_str())?;
@@ -118,6 +124,7 @@ fn fresh(session: &Session<'_>, wish: &Wish) -> Result<ProjectSpec> {
         lineage: Vec::new(),
         shared: std::collections::BTreeSet::new(),
         redis: None,
+        database: None,
     })
 }
 

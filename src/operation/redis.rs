@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 
 use super::{
-    lifecycle::{Power, power, settle},
+    lifecycle::{Power, power, retire, settle},
     session::{Mode, Outcome, Session},
 };
 use crate::{
@@ -352,17 +352,20 @@ pub fn flush(session: &mut Session<'_>, name: &ProjectName) -> Result<(Outcome, 
 /// Gives a project's Redis a new password. The old one stays valid until the process has been started
 /// anew, or is retired `now`, with a restart.
 pub fn rotate(session: &mut Session<'_>, name: &ProjectName, now: bool) -> Result<Outcome> {
-    let mut outcome = renew(session, name)?;
-    if !now || session.mode == Mode::DryRun {
+    let outcome = renew(session, name)?;
+    if session.mode == Mode::DryRun {
         return Ok(outcome);
     }
-    let process = session.project(name)?.spec;
-    let runs = process.running && process.live.as_ref().is_some_and(|(_, launch)| launch.exec.is_some());
-    if runs {
-        outcome = power(session, name, Power::Restart)?.0;
-    } else {
-        let _held = session.enter(name.as_str(), "redis rotate")?;
-        super::lifecycle::retire(session, name)?;
+    let spec = session.project(name)?.spec;
+    let runs = spec.running && spec.live.as_ref().is_some_and(|(_, launch)| launch.exec.is_some());
+    match (runs, now) {
+        (true, true) => return Ok(power(session, name, Power::Restart)?.0),
+        (true, false) => {}
+        // Nothing runs that could know the old one.
+        (false, _) => {
+            let _held = session.enter(name.as_str(), "redis rotate")?;
+            retire(session, name)?;
+        }
     }
     Ok(outcome)
 }

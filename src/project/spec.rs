@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Redis, detect::Workdir};
+use super::{Redis, database::Database, detect::Workdir};
 use crate::domain::{
     command::StartCommand, hostname::Hostname, name::ProjectName, port::Port, release::ReleaseId,
     runtime::Runtime, shared_dir::SharedDir,
@@ -62,6 +62,9 @@ pub struct ProjectSpec {
     /// Its Redis, if it has one.
     #[serde(default)]
     pub redis: Option<Redis>,
+    /// Its database.
+    #[serde(default)]
+    pub database: Option<Database>,
 }
 
 impl ProjectSpec {

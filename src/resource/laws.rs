@@ -119,9 +119,9 @@ fn observing_crosses_no_effect() {
     }
 }
 
-/// A release needs a staged tree, a service its unit file and account: the crash matrix of
-/// `operation` covers them in their surroundings. A user of a Redis server needs the server.
+/// A database needs its role, a user of a Redis server the server, a release a staged tree, a service its
+/// unit file and account: the crash matrix of `operation` covers them in their surroundings.
 #[test]
 fn only_these_kinds_cannot_stand_alone() {
-    assert_eq!(Any::samples().1, ["redis-user", "release", "service"]);
+    assert_eq!(Any::samples().1, ["database", "redis-user", "release", "service"]);
 }

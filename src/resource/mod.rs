@@ -1,6 +1,8 @@
 //! What a resource is: four verbs over one thing on the host, and the list of the kinds there are.
 
 mod account;
+mod cluster;
+mod database;
 mod directory;
 mod env_file;
 mod file;
@@ -12,6 +14,7 @@ mod log_file;
 mod redis_server;
 mod redis_user;
 mod release;
+mod role;
 mod service;
 mod site;
 mod unit;
@@ -23,6 +26,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use self::{
     account::UnixAccount,
+    cluster::Cluster,
+    database::Database,
     directory::Directory,
     env_file::EnvFile,
     file::ManagedFile,
@@ -32,6 +37,7 @@ pub use self::{
     redis_server::RedisServer,
     redis_user::RedisUser,
     release::Release,
+    role::Role,
     service::{Health, Service, probe},
     site::Site,
     unit::Unit,
@@ -163,6 +169,9 @@ macro_rules! kinds {
 
 kinds! {
     account::UnixAccount,
+    cluster::Cluster,
+    role::Role,
+    database::Database,
     directory::Directory,
     env_file::EnvFile,
     file::ManagedFile,

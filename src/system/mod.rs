@@ -14,6 +14,7 @@ pub mod invoker;
 pub mod lock;
 pub mod net;
 pub mod nginx;
+pub mod postgres;
 pub mod process;
 pub mod redis;
 pub mod source;
@@ -35,6 +36,7 @@ pub use self::{
     lock::Lock,
     net::Net,
     nginx::Nginx,
+    postgres::Postgres,
     redis::Redis,
     systemd::{Systemd, UnitStatus},
     tripwire::Tripwire,
@@ -55,6 +57,8 @@ pub struct Host {
     pub redis: Box<dyn Redis>,
     /// What listens, and what answers.
     pub net: Box<dyn Net>,
+    /// The database server.
+    pub postgres: Box<dyn Postgres>,
     /// Secrets.
     pub vault: Vault,
     /// Time.
@@ -77,6 +81,7 @@ impl Host {
             nginx: Box::new(nginx::Running),
             redis: Box::new(redis::Servers::default()),
             net: Box::new(net::Loopback),
+            postgres: Box::new(postgres::Server::default()),
             vault: Vault::new(layout::host::master_key().as_path().to_owned()),
             clock: Box::new(clock::System),
         })

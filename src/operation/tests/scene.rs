@@ -256,8 +256,9 @@ pub(super) fn wish(name: &str) -> Wish {
         runtime: None,
         start: None,
         port: None,
-        foreign: Foreign::Refuse,
         redis: Some(Asked::Any),
+        database: true,
+        foreign: Foreign::Refuse,
     }
 }
 
