@@ -12,6 +12,7 @@ mod meta;
 mod policy;
 mod project;
 mod provision;
+mod redis;
 mod release;
 mod report;
 mod status;
@@ -160,6 +161,7 @@ commands! {
     Man(meta::ManArgs) = "man";
     Help(meta::HelpArgs) = "help";
     [Project(project) = "project", "Make, list, show, delete and bring back projects"];
+    [Redis(redis) = "redis", "Look into a project's Redis, empty it, and change its password"];
     [Db(db) = "db", "A project's database: make it, ask it, copy it, change its password"];
 }
 

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     database,
     provision::free_port,
+    redis,
     session::{Mode, Outcome, Session},
 };
 use crate::{
@@ -222,6 +223,9 @@ pub fn delete(session: &mut Session<'_>, name: &ProjectName) -> Result<(Outcome,
     let (deleted_at, expires_at) = (format!("{now:.0}"), format!("{:.0}", now + TRASH));
     let row = TrashRow { spec, resources, created_at, created_by, deleted_at, expires_at };
     let outcome = session.carry_out(name.as_str(), "delete", &plan, |registry| registry.trash(&row))?;
+    if session.mode == Mode::Run {
+        redis::forget(session, &row.spec);
+    }
     database::forget(session, row.spec.uid);
     Ok((outcome, row))
 }
@@ -254,6 +258,7 @@ pub fn restore(session: &mut Session<'_>, name: &ProjectName) -> Result<(Outcome
     if used {
         spec.port = free_port(session)?;
     }
+    redis::readmit(session, &mut spec)?;
     let plan = Plan::between(resources, session.wanted(&spec)?, Foreign::Refuse, &session.host)?;
     let outcome = session.carry_out(name.as_str(), "restore", &plan, |registry| {
         registry.untrash(spec.uid)?;
@@ -270,6 +275,7 @@ pub fn purge(session: &mut Session<'_>, name: &ProjectName) -> Result<(Outcome, 
     let outcome = doom(session, &row)?;
     if session.mode == Mode::Run {
         empty(session, &row.spec)?;
+        redis::shred(session, &row.spec)?;
     }
     Ok((outcome, row))
 }
@@ -326,6 +332,7 @@ pub fn collect(session: &mut Session<'_>) -> Result<usize> {
             gone += 1;
         } else if let Ok(_held) = session.enter(row.spec.name.as_str(), "gc") {
             doom(session, row)?;
+            redis::shred(session, &row.spec)?;
             gone += 1;
         }
     }

@@ -7,6 +7,7 @@ mod launch;
 pub mod lifecycle;
 pub mod provision;
 pub mod recovery;
+pub mod redis;
 pub mod session;
 pub mod survey;
 

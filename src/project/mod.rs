@@ -5,12 +5,14 @@ pub mod database;
 pub mod detect;
 mod place;
 mod procfile;
+pub mod redis;
 mod resources;
 mod service;
 mod spec;
 pub mod template;
 
 pub use self::{
+    redis::Redis,
     resources::{host_resources, project_resources, release},
     service::DataService,
     spec::{Launch, ProjectSpec},

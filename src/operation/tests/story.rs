@@ -13,6 +13,7 @@ use crate::{
         init::init,
         lifecycle::{collect, rollback},
         provision::provision,
+        redis::Takeover,
         session::Outcome,
         survey::{doctor, repair},
     },
@@ -26,7 +27,7 @@ fn code(error: &anyhow::Error) -> Code {
 fn doing_it_again_changes_nothing() {
     let scene = Scene::after(&[provisioned]);
     let before = scene.snapshot();
-    assert_eq!(scene.act(|s| init(s, None)).unwrap().0, Outcome::Unchanged);
+    assert_eq!(scene.act(|s| init(s, None, Takeover::Unused)).unwrap().0, Outcome::Unchanged);
     assert_eq!(scene.act(|s| provision(s, &wish("blog"))).unwrap().0, Outcome::Unchanged);
     assert_eq!(scene.act(|s| repair(s, None)).unwrap(), (Outcome::Unchanged, 0));
     assert_eq!(scene.snapshot(), before);
