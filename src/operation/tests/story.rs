@@ -223,3 +223,13 @@ fn a_process_that_is_older_than_its_environment_is_found_and_started_anew() {
     assert!(scene.act(|s| doctor(s, None)).unwrap().findings.is_empty());
     assert_eq!(std::fs::read_to_string(&path).unwrap(), text, "a line of the administrator's stays");
 }
+
+#[test]
+fn a_note_stands_in_the_history_with_who_and_what() {
+    let scene = Scene::after(&[provisioned]);
+    scene.act(|s| s.note("blog", "db url", "the password was shown")).unwrap();
+    let row = scene.act(|s| s.store.history(Some("blog"), 1)).unwrap().remove(0);
+    let said = [row.verb, row.state, row.caller, row.outcome.unwrap()];
+    assert_eq!(said, ["db url", "done", "root", "the password was shown"]);
+    assert!(scene.act(|s| s.store.open_operations()).unwrap().is_empty());
+}
