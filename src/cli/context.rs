@@ -19,7 +19,7 @@ use crate::{
     operation::session::{Mode, Session},
     project::template::Templates,
     store::Store,
-    system::{Attr, Host, Tripwire, invoker::Caller, process},
+    system::{Attr, Host, Tripwire, editor::Taste, invoker::Caller, process},
     ui::{Human, Quiet},
 };
 
@@ -32,6 +32,10 @@ pub(crate) struct Environment {
     pub(crate) no_color: bool,
     /// The directory the caller stands in.
     pub(crate) directory: Option<PathBuf>,
+    /// `VISUAL`, or `EDITOR`.
+    pub(crate) editor: Option<String>,
+    /// `TERM`.
+    pub(crate) term: Option<String>,
 }
 
 /// A listener that a session borrows and the context keeps.
@@ -150,6 +154,11 @@ impl Context {
             return Ok(crate::system::fake::World::kept(root)?.host(Tripwire::default()));
         }
         Host::real()
+    }
+
+    /// Which editor the caller likes.
+    pub(super) fn taste(&self) -> Taste {
+        Taste { editor: self.environment.editor.clone(), term: self.environment.term.clone() }
     }
 
     /// Where a path that the caller typed leads.

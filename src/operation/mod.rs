@@ -1,11 +1,14 @@
 //! Running a plan: the only code that takes a plan to the host, forwards or back.
 
 pub mod deploy;
+pub mod environment;
 pub mod init;
 mod launch;
 pub mod lifecycle;
 pub mod provision;
 pub mod recovery;
+pub mod rollback;
+pub mod secrets;
 pub mod session;
 pub mod survey;
 

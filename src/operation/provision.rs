@@ -108,6 +108,8 @@ fn fresh(session: &Session<'_>, wish: &Wish) -> Result<ProjectSpec> {
         live: None,
         kept: Vec::new(),
         lineage: Vec::new(),
+        env: None,
+        injected: std::collections::BTreeMap::new(),
         shared: std::collections::BTreeSet::new(),
     })
 }

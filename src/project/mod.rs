@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod detect;
+pub mod example;
 mod place;
 mod procfile;
 mod resources;
@@ -10,7 +11,7 @@ mod spec;
 pub mod template;
 
 pub use self::{
-    resources::{host_resources, project_resources, release},
+    resources::{env, host_resources, project_resources, release},
     service::DataService,
-    spec::{Launch, ProjectSpec},
+    spec::{Injected, Launch, ProjectSpec, Stand},
 };
