@@ -122,6 +122,8 @@ fn fresh(session: &Session<'_>, wish: &Wish) -> Result<ProjectSpec> {
         live: None,
         kept: Vec::new(),
         lineage: Vec::new(),
+        env: None,
+        injected: std::collections::BTreeMap::new(),
         shared: std::collections::BTreeSet::new(),
         redis: None,
         database: None,

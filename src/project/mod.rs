@@ -3,6 +3,7 @@
 pub mod config;
 pub mod database;
 pub mod detect;
+pub mod example;
 mod place;
 mod procfile;
 pub mod redis;
@@ -13,7 +14,7 @@ pub mod template;
 
 pub use self::{
     redis::Redis,
-    resources::{host_resources, project_resources, release},
+    resources::{env, host_resources, project_resources, release},
     service::DataService,
-    spec::{Launch, ProjectSpec},
+    spec::{Injected, Launch, ProjectSpec, Stand},
 };

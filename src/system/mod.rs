@@ -6,6 +6,7 @@
 pub mod accounts;
 pub mod archive;
 pub mod clock;
+pub mod editor;
 pub mod exec;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;

@@ -14,9 +14,10 @@ use crate::{
     operation::{
         deploy::{Deployed, Upload, deploy},
         init::init,
-        lifecycle::{Power, delete, power, purge, restore, rollback},
+        lifecycle::{Power, delete, power, purge, restore},
         provision::{Wish, provision},
         redis::{Asked, Takeover},
+        rollback::{With, rollback},
         session::{Mode, Outcome, Session},
     },
     plan::Foreign,
@@ -278,7 +279,7 @@ pub(super) fn deployed_static(session: &mut Session<'_>) -> Result<()> {
     put(session, &[("index.html", "3"), ("hostkit.toml", "runtime = 'static'")]).map(drop)
 }
 pub(super) fn rolled_back(session: &mut Session<'_>) -> Result<()> {
-    rollback(session, &"blog".parse()?, None).map(drop)
+    rollback(session, &"blog".parse()?, None, With::Its).map(drop)
 }
 pub(super) fn stopped(session: &mut Session<'_>) -> Result<()> {
     power(session, &"blog".parse()?, Power::Stop).map(drop)
