@@ -1,7 +1,5 @@
 //! A project's database: made, taken away, given another password, copied into another.
 
-use std::{io, process::Stdio};
-
 use anyhow::{Context, Result, bail};
 
 use super::{
@@ -19,7 +17,7 @@ use crate::{
     plan::{Foreign, Plan},
     project::{ProjectSpec, database::Database},
     resource::{Any, Cluster},
-    system::postgres::{GROUP, OLDEST, not_installed, session as client},
+    system::postgres::{GROUP, Login, OLDEST, not_installed},
 };
 
 /// What keeps projects apart on this host's server, if it has one. A server that is down is left as it
@@ -98,9 +96,10 @@ pub fn of(spec: &ProjectSpec) -> Result<&Database> {
     })
 }
 
-/// The address of a project's database, with its password.
-pub fn address(session: &Session<'_>, spec: &ProjectSpec) -> Result<Secret> {
-    of(spec)?.address(&spec.name, &session.host.vault)
+/// How a project reaches its database.
+pub fn login(session: &Session<'_>, spec: &ProjectSpec) -> Result<Login> {
+    let url = of(spec)?.address(&spec.name, &session.host.vault)?;
+    Ok(Login { account: spec.uid, url })
 }
 
 /// Gives a project a database.
@@ -218,7 +217,7 @@ pub(super) fn gone(session: &Session<'_>) -> Result<Vec<u32>> {
 pub fn reveal(session: &mut Session<'_>, name: &ProjectName) -> Result<Secret> {
     let _held = session.enter(name.as_str(), "db url --reveal")?;
     let spec = session.project(name)?.spec;
-    let url = address(session, &spec)?;
+    let url = login(session, &spec)?.url;
     session.carry_out(name.as_str(), "db url --reveal", &Plan::default(), |_| Ok(()))?;
     Ok(url)
 }
@@ -228,7 +227,7 @@ pub fn reveal(session: &mut Session<'_>, name: &ProjectName) -> Result<Secret> {
 pub fn copy(session: &mut Session<'_>, from: &ProjectName, to: &ProjectName) -> Result<u64> {
     let _held = session.enter(to.as_str(), "db clone")?;
     let (source, target) = (session.project(from)?.spec, session.project(to)?.spec);
-    let (read, write) = (address(session, &source)?, address(session, &target)?);
+    let (read, write) = (login(session, &source)?, login(session, &target)?);
     if from == to {
         bail!(Fault::new(Code::InvalidValue, format!("`{from}` cannot be copied into itself")));
     }
@@ -242,36 +241,12 @@ pub fn copy(session: &mut Session<'_>, from: &ProjectName, to: &ProjectName) -> 
     if session.mode == Mode::DryRun {
         return session.host.postgres.size(&from.database());
     }
-    let dump = client::tool("pg_dump", source.uid, &read)?;
-    let load = client::tool("pg_restore", target.uid, &write)?;
-    let mut dump = dump.start(["-Fc", "-Z0", "--no-owner", "--no-acl"], Stdio::null(), Stdio::piped())?;
-    let out = dump.stdout.take().context("the dump's standard output")?;
-    let into = to.database();
-    let load = load.start(
-        ["--no-owner", "--no-acl", "--exit-on-error", "--single-transaction", "--dbname", into.as_str()],
-        out,
-        Stdio::null(),
-    )?;
-    let loaded = load.finish();
-    let dumped = dump.finish();
-    // One that has nobody to write to fails for the other's reason.
-    loaded.and(dumped).map_err(|error| {
+    session.host.postgres.copy(&read, &write).map_err(|error| {
         anyhow::Error::new(Fault::new(
             Code::WrongState,
-            format!("the database of `{from}` cannot be copied; nothing arrived in `{to}`: {error:#}"),
+            format!("the database of `{from}` cannot be copied, and nothing arrived in `{to}`: {error:#}"),
         ))
     })?;
     session.carry_out(to.as_str(), "db clone", &Plan::default(), |_| Ok(()))?;
-    session.host.postgres.size(&into)
-}
-
-/// The tables of a project's database as SQL, written by `pg_dump` to `out`.
-pub fn schema(session: &Session<'_>, spec: &ProjectSpec, out: &mut dyn io::Write) -> Result<()> {
-    let url = address(session, spec)?;
-    let dump = client::tool("pg_dump", spec.uid, &url)?;
-    let mut dump = dump.start(["--schema-only", "--no-owner", "--no-acl"], Stdio::null(), Stdio::piped())?;
-    let mut text = dump.stdout.take().context("the dump's standard output")?;
-    io::copy(&mut text, out).context("reading the dump")?;
-    drop(text);
-    dump.finish()
+    session.host.postgres.size(&to.database())
 }

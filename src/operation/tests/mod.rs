@@ -2,6 +2,7 @@
 
 mod attack;
 mod crash;
+mod database;
 mod refusal;
 mod scene;
 mod story;

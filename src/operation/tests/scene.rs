@@ -12,6 +12,7 @@ use crate::{
     domain::layout,
     event::{Event, Silent, Ui},
     operation::{
+        database,
         deploy::{Deployed, Upload, deploy},
         init::init,
         lifecycle::{Power, delete, power, purge, restore, rollback},
@@ -24,6 +25,7 @@ use crate::{
     system::{
         Host, Tripwire,
         fake::{State, Stopped, World},
+        postgres::Question,
         source::Stream,
     },
 };
@@ -135,7 +137,15 @@ impl Scene {
         // Counters, and systemd's memory of files, which only shows in what it starts.
         (state.reloads, state.starts) = (0, 0);
         state.known.clear();
-        Snapshot { files, state, registry: self.registry() }
+        // What nobody can have back any more, and `gc` comes for.
+        if let Some(cluster) = &mut state.postgres {
+            cluster.roles.retain(|name, _| !name.contains("_gone_"));
+            cluster.databases.retain(|name, _| !name.contains("_gone_"));
+            for verifier in cluster.roles.values_mut().filter_map(|role| role.verifier.as_mut()) {
+                *verifier = without_chance(verifier);
+            }
+        }
+        Snapshot { files, state, registry: without_chance(&self.registry()) }
     }
     fn registry(&self) -> String {
         let db = rusqlite::Connection::open(self.real("/var/lib/hostkit/registry.db")).unwrap();
@@ -171,6 +181,21 @@ impl Snapshot {
     }
 }
 
+/// A text without the passwords in it, nor what is made from them: those are new each time.
+fn without_chance(text: &str) -> String {
+    let marks = [
+        ("SCRAM-SHA-256$", '"'),
+        ("\"v1.", '"'),
+        ("postgresql://blog_db:", '@'),
+        ("postgresql://blog_db_b:", '@'),
+    ];
+    marks.iter().fold(text.to_owned(), |text, (mark, end)| {
+        let mut parts = text.split(mark);
+        let first = parts.next().unwrap_or_default().to_owned();
+        parts.fold(first, |all, part| all + mark + &part[part.find(*end).unwrap_or(part.len())..])
+    })
+}
+
 fn walk(root: &Path, at: &Path, into: &mut BTreeMap<String, String>) {
     use std::os::unix::fs::MetadataExt;
     for entry in std::fs::read_dir(at).unwrap() {
@@ -191,7 +216,10 @@ fn walk(root: &Path, at: &Path, into: &mut BTreeMap<String, String>) {
         if meta.is_symlink() {
             what = std::fs::read_link(&path).unwrap().display().to_string();
         } else if meta.is_file() {
-            what = format!("{what} {}", String::from_utf8_lossy(&std::fs::read(&path).unwrap()));
+            what = format!(
+                "{what} {}",
+                without_chance(&String::from_utf8_lossy(&std::fs::read(&path).unwrap()))
+            );
         } else {
             walk(root, &path, into);
         }
@@ -261,6 +289,26 @@ pub(super) fn brought_back(session: &mut Session<'_>) -> Result<()> {
 }
 pub(super) fn purged(session: &mut Session<'_>) -> Result<()> {
     purge(session, &"blog".parse()?).map(drop)
+}
+
+/// Writes something into the database of `blog`, as its process would.
+pub(super) fn written(session: &mut Session<'_>) -> Result<()> {
+    let spec = session.project(&"blog".parse()?)?.spec;
+    let who = database::login(session, &spec)?;
+    let question = Question { sql: "INSERT INTO t VALUES (1)".into(), limit: 1, write: true };
+    session.host.postgres.ask(&who, &question).map(drop)
+}
+pub(super) fn provisioned_bare(session: &mut Session<'_>) -> Result<()> {
+    provision(session, &Wish { database: false, ..wish("blog") }).map(drop)
+}
+pub(super) fn database_made(session: &mut Session<'_>) -> Result<()> {
+    database::create(session, &"blog".parse()?).map(drop)
+}
+pub(super) fn database_gone(session: &mut Session<'_>) -> Result<()> {
+    database::delete(session, &"blog".parse()?).map(drop)
+}
+pub(super) fn rotated(session: &mut Session<'_>) -> Result<()> {
+    database::rotate(session, &"blog".parse()?, false).map(drop)
 }
 
 /// Hears warnings.
