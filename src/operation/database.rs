@@ -142,18 +142,9 @@ fn change(
 pub fn rotate(session: &mut Session<'_>, name: &ProjectName, now: bool) -> Result<(Outcome, ProjectSpec)> {
     let _held = session.enter(name.as_str(), "db rotate")?;
     let mut spec = session.project(name)?.spec;
-    let database = of(&spec)?.clone();
-    if database.retiring.is_some() && !now {
-        bail!(
-            Fault::new(
-                Code::WrongState,
-                format!("`{name}` may still use the password from before the last rotation")
-            )
-            .next(format!("hostkit restart {name}    # starts it with the new one"))
-            .next(format!("hostkit db rotate {name} --now"))
-        );
-    }
-    spec.database = Some(database.rotated(name, &session.host.vault)?);
+    let database = of(&spec)?.rotated(name, &session.host.vault)?;
+    let old = database.login.other().role(name);
+    spec.database = Some(database);
     // What runs goes on with the password it knows; nobody who asks it something meets a closed door.
     let concerned = |r: &Any| now || !matches!(r, Any::Unit(_) | Any::Service(_) | Any::Site(_));
     let all = session.wanted(&spec)?;
@@ -164,7 +155,7 @@ pub fn rotate(session: &mut Session<'_>, name: &ProjectName, now: bool) -> Resul
     let runs = spec.running && spec.live.as_ref().is_some_and(|(_, launch)| launch.exec.is_some());
     if session.mode == Mode::Run && (now || !runs) {
         retire(session, name)?;
-        session.host.postgres.dismiss(&name.database(), Some(&database.login.role(name)))?;
+        session.host.postgres.dismiss(&name.database(), Some(&old))?;
         spec = session.project(name)?.spec;
     }
     Ok((outcome, spec))
@@ -213,12 +204,12 @@ pub(super) fn gone(session: &Session<'_>) -> Result<Vec<u32>> {
     Ok(uids)
 }
 
-/// Writes down that somebody was shown a password.
+/// The address of a project's database for somebody to see, once it is written down that they did.
 pub fn reveal(session: &mut Session<'_>, name: &ProjectName) -> Result<Secret> {
     let _held = session.enter(name.as_str(), "db url --reveal")?;
     let spec = session.project(name)?.spec;
     let url = login(session, &spec)?.url;
-    session.carry_out(name.as_str(), "db url --reveal", &Plan::default(), |_| Ok(()))?;
+    session.note(name.as_str(), "db url --reveal", "the password was shown")?;
     Ok(url)
 }
 
@@ -247,6 +238,6 @@ pub fn copy(session: &mut Session<'_>, from: &ProjectName, to: &ProjectName) -> 
             format!("the database of `{from}` cannot be copied, and nothing arrived in `{to}`: {error:#}"),
         ))
     })?;
-    session.carry_out(to.as_str(), "db clone", &Plan::default(), |_| Ok(()))?;
+    session.note(to.as_str(), "db clone", &format!("everything was copied from `{from}`"))?;
     session.host.postgres.size(&to.database())
 }

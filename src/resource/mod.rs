@@ -11,6 +11,8 @@ mod key_file;
 mod laws;
 mod link;
 mod log_file;
+mod redis_server;
+mod redis_user;
 mod release;
 mod role;
 mod service;
@@ -32,6 +34,8 @@ pub use self::{
     key_file::KeyFile,
     link::Link,
     log_file::LogFile,
+    redis_server::RedisServer,
+    redis_user::RedisUser,
     release::Release,
     role::Role,
     service::{Health, Service, probe},
@@ -174,6 +178,8 @@ kinds! {
     key_file::KeyFile,
     link::Link,
     log_file::LogFile,
+    redis_server::RedisServer,
+    redis_user::RedisUser,
     release::Release,
     unit::Unit,
     service::Service,

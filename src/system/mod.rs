@@ -6,6 +6,7 @@
 pub mod accounts;
 pub mod archive;
 pub mod clock;
+pub mod editor;
 pub mod exec;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
@@ -16,6 +17,7 @@ pub mod net;
 pub mod nginx;
 pub mod postgres;
 pub mod process;
+pub mod redis;
 pub mod source;
 pub mod systemd;
 pub mod tree;
@@ -36,6 +38,7 @@ pub use self::{
     net::Net,
     nginx::Nginx,
     postgres::Postgres,
+    redis::Redis,
     systemd::{Systemd, UnitStatus},
     tripwire::Tripwire,
     vault::Vault,
@@ -51,6 +54,8 @@ pub struct Host {
     pub systemd: Box<dyn Systemd>,
     /// The web server.
     pub nginx: Box<dyn Nginx>,
+    /// Redis servers.
+    pub redis: Box<dyn Redis>,
     /// What listens, and what answers.
     pub net: Box<dyn Net>,
     /// The database server.
@@ -75,6 +80,7 @@ impl Host {
             accounts: Box::new(accounts::Shadow),
             systemd: Box::new(systemd::Systemctl),
             nginx: Box::new(nginx::Running),
+            redis: Box::new(redis::Servers::default()),
             net: Box::new(net::Loopback),
             postgres: Box::new(postgres::Server::default()),
             vault: Vault::new(layout::host::master_key().as_path().to_owned()),

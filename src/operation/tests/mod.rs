@@ -3,6 +3,7 @@
 mod attack;
 mod crash;
 mod database;
+mod redis;
 mod refusal;
 mod scene;
 mod story;

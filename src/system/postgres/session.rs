@@ -65,8 +65,12 @@ fn piecemeal(client: &mut Client, question: &Question) -> Result<Table, postgres
         client.batch_execute(&format!("BEGIN; DECLARE hostkit NO SCROLL CURSOR FOR {}", question.sql));
     let fetched = match declared {
         Ok(()) => client.simple_query(&format!("FETCH {} FROM hostkit", question.limit.saturating_add(1)))?,
-        // `SHOW` and `EXPLAIN` have no pieces, and are short.
-        Err(error) if error.code() == Some(&SqlState::SYNTAX_ERROR) => {
+        // `SHOW` and `EXPLAIN` have no pieces, and are short; and what changes something is told so.
+        Err(error)
+            if [SqlState::SYNTAX_ERROR, SqlState::FEATURE_NOT_SUPPORTED]
+                .iter()
+                .any(|state| error.code() == Some(state)) =>
+        {
             client.batch_execute("ROLLBACK")?;
             client.simple_query(&question.sql)?
         }
