@@ -2,8 +2,8 @@
 //! Afterwards the world is exactly as before, or exactly as it was to become.
 
 use super::scene::{
-    Act, Scene, Snapshot, brought_back, deleted, deployed, deployed_otherwise, deployed_static, provisioned,
-    purged, restarted, rolled_back, stopped,
+    Act, Scene, Snapshot, brought_back, deleted, deployed, deployed_otherwise, deployed_static, env_set,
+    injected, provisioned, purged, restarted, rolled_back, secret_set, secret_unset, stopped,
 };
 use crate::{
     operation::{session::Mode, survey::doctor},
@@ -22,6 +22,12 @@ const OPERATIONS: &[(&str, &[Act], Act)] = &[
     ("restart", &[provisioned, deployed], restarted),
     ("delete", &[provisioned, deployed, deployed_otherwise], deleted),
     ("restore", &[provisioned, deployed, deployed_otherwise, deleted], brought_back),
+    ("change of the environment", &[provisioned, deployed], env_set),
+    ("rollback of the environment", &[provisioned, deployed, env_set], rolled_back),
+    ("secret", &[provisioned, deployed], secret_set),
+    ("inject", &[provisioned, deployed, env_set, secret_set], injected),
+    ("inject of less", &[provisioned, deployed, secret_set, injected, secret_unset], injected),
+    ("deploy with a secret", &[provisioned, deployed, secret_set], deployed),
     ("purge", &[provisioned, deployed, deleted], purged),
 ];
 

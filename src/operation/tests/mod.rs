@@ -2,6 +2,7 @@
 
 mod attack;
 mod crash;
+mod environment;
 mod refusal;
 mod scene;
 mod story;
