@@ -2,6 +2,8 @@
 
 mod answer;
 mod context;
+mod db;
+mod db_look;
 mod doctor;
 mod edit;
 mod env;
@@ -12,6 +14,7 @@ mod meta;
 mod policy;
 mod project;
 mod provision;
+mod redis;
 mod release;
 mod report;
 mod secrets;
@@ -166,6 +169,8 @@ commands! {
     Man(meta::ManArgs) = "man";
     Help(meta::HelpArgs) = "help";
     [Project(project) = "project", "Make, list, show, delete and bring back projects"];
+    [Redis(redis) = "redis", "Look into a project's Redis, empty it, and change its password"];
+    [Db(db) = "db", "A project's database: make it, ask it, copy it, change its password"];
     [Env(env) = "env", "Show and change the variables of a project"];
     [Secrets(secrets) = "secrets", "Keep the secrets of a project in the vault"];
 }

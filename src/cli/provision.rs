@@ -18,10 +18,11 @@ use crate::{
     operation::{
         HostState,
         provision::{Wish, provision},
+        redis::Asked,
         session::{Mode, Outcome},
     },
     plan::Foreign,
-    project::ProjectSpec,
+    project::{ProjectSpec, redis::MEMORY},
 };
 
 /// The runtime a user names; without one it is detected at the first deploy.
@@ -64,12 +65,12 @@ impl RuntimeArgs {
     }
 }
 
-/// Words of the contract for services that are on by default. None of them is offered yet, so there
-/// is nothing to leave out; scripts may say so all the same.
+/// Services that are on by default, and the words to leave them out. Those that are not offered yet
+/// may be left out all the same.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct WithoutArgs {
-    /// Make no database (none is made yet)
-    #[arg(long, hide_short_help = true, help_heading = "Services")]
+    /// Make no database
+    #[arg(long, help_heading = "Services")]
     no_db: bool,
     /// Make no object storage (none is made yet)
     #[arg(long, hide_short_help = true, help_heading = "Services")]
@@ -100,6 +101,29 @@ pub(crate) struct ProvisionArgs {
     dry_run: bool,
     #[command(flatten)]
     without: WithoutArgs,
+    /// A database of the Redis that projects share, or a Redis of its own
+    #[arg(long, value_name = "KIND", help_heading = "Services")]
+    redis: Option<RedisKind>,
+    /// The memory of a Redis of its own, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = MEMORY, value_parser = clap::value_parser!(u32).range(4..=1_048_576), requires = "redis", help_heading = "Services")]
+    redis_memory: u32,
+}
+
+/// What kind of Redis a project gets.
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+pub(crate) enum RedisKind {
+    /// A database and a user of its own in the shared server
+    Shared,
+    /// A server of its own
+    Dedicated,
+}
+
+impl ProvisionArgs {
+    /// The same without the services that were not asked for.
+    pub(super) fn bare(mut self, database: bool) -> Self {
+        self.without.no_db |= !database;
+        self
+    }
 }
 
 impl Verb for ProvisionArgs {
@@ -109,6 +133,7 @@ impl Verb for ProvisionArgs {
         "hostkit provision blog",
         "hostkit provision site --static --source examples/static",
         "hostkit provision api --node --dry-run",
+        "hostkit provision site --static --no-db",
         "hostkit provision worker-api --start-cmd './server --port $PORT'",
     ];
 
@@ -117,11 +142,25 @@ impl Verb for ProvisionArgs {
     }
 
     fn run(self, cx: &mut Context) -> Result<Answer> {
+        self.make(cx, true)
+    }
+}
+
+impl ProvisionArgs {
+    /// Makes the project, `with_services` or only with those that are named.
+    pub(super) fn make(self, cx: &mut Context, with_services: bool) -> Result<Answer> {
+        let redis = match self.redis {
+            Some(RedisKind::Shared) => Some(Asked::Shared),
+            Some(RedisKind::Dedicated) => Some(Asked::Dedicated(self.redis_memory)),
+            None => with_services.then_some(Asked::Any),
+        };
         let wish = Wish {
+            redis,
             name: self.name.clone(),
             runtime: self.runtime.runtime(),
             start: self.runtime.start(),
             port: self.port,
+            database: !self.without.no_db,
             foreign: if self.adopt { Foreign::Adopt } else { Foreign::Refuse },
         };
         let mode = if self.dry_run { Mode::DryRun } else { Mode::Run };

@@ -4,9 +4,10 @@ use anyhow::{Result, bail};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
+    database,
     environment::Draft,
     provision::free_port,
-    secrets,
+    redis, secrets,
     session::{Mode, Outcome, Session},
 };
 use crate::{
@@ -129,7 +130,7 @@ pub(super) fn retire(session: &mut Session<'_>, name: &ProjectName) -> Result<()
 }
 
 /// Carries out a plan of an existing project that will own `all`.
-fn settle(
+pub(super) fn settle(
     session: &mut Session<'_>,
     verb: &'static str,
     spec: &ProjectSpec,
@@ -156,6 +157,10 @@ pub fn delete(session: &mut Session<'_>, name: &ProjectName) -> Result<(Outcome,
     let (deleted_at, expires_at) = (format!("{now:.0}"), format!("{:.0}", now + TRASH));
     let row = TrashRow { spec, resources, created_at, created_by, deleted_at, expires_at };
     let outcome = session.carry_out(name.as_str(), "delete", &plan, |registry| registry.trash(&row))?;
+    if session.mode == Mode::Run {
+        redis::forget(session, &row.spec);
+    }
+    database::forget(session, row.spec.uid);
     Ok((outcome, row))
 }
 
@@ -187,6 +192,7 @@ pub fn restore(session: &mut Session<'_>, name: &ProjectName) -> Result<(Outcome
     if used {
         spec.port = free_port(session)?;
     }
+    redis::readmit(session, &mut spec)?;
     let plan = Plan::between(resources, session.wanted(&spec)?, Foreign::Refuse, &session.host)?;
     let outcome = session.carry_out(name.as_str(), "restore", &plan, |registry| {
         registry.untrash(spec.uid)?;
@@ -203,6 +209,7 @@ pub fn purge(session: &mut Session<'_>, name: &ProjectName) -> Result<(Outcome, 
     let outcome = doom(session, &row)?;
     if session.mode == Mode::Run {
         empty(session, &row.spec)?;
+        redis::shred(session, &row.spec)?;
     }
     Ok((outcome, row))
 }
@@ -260,11 +267,22 @@ pub fn collect(session: &mut Session<'_>) -> Result<usize> {
             gone += 1;
         } else if let Ok(_held) = session.enter(row.spec.name.as_str(), "gc") {
             doom(session, row)?;
+            redis::shred(session, &row.spec)?;
             gone += 1;
         }
     }
     let mut known: Vec<ProjectSpec> = session.store.projects()?.into_iter().map(|p| p.spec).collect();
     known.extend(kept.into_iter().map(|row| row.spec));
+    for uid in database::gone(session)? {
+        let Some(owner) = known.iter().find(|spec| spec.uid == uid).map(|spec| spec.name.to_string()) else {
+            continue;
+        };
+        if session.mode == Mode::DryRun {
+            gone += 1;
+        } else if let Ok(_held) = session.enter(&owner, "gc") {
+            gone += database::drop_gone(session, uid)?;
+        }
+    }
     for trash in [host::home_trash(), host::log_trash()] {
         for entry in session.host.root.list(&trash)? {
             let Some(owner) = spare(&entry, &known) else { continue };

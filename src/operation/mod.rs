@@ -1,5 +1,6 @@
 //! Running a plan: the only code that takes a plan to the host, forwards or back.
 
+pub mod database;
 pub mod deploy;
 pub mod environment;
 pub mod init;
@@ -7,6 +8,7 @@ mod launch;
 pub mod lifecycle;
 pub mod provision;
 pub mod recovery;
+pub mod redis;
 pub mod rollback;
 pub mod secrets;
 pub mod session;

@@ -2,7 +2,11 @@
 
 use anyhow::{Result, bail};
 
-use super::session::{Outcome, Session};
+use super::{
+    database,
+    redis::{self, Asked},
+    session::{Outcome, Session},
+};
 use crate::{
     domain::{
         command::StartCommand,
@@ -34,6 +38,10 @@ pub struct Wish {
     pub start: Option<StartCommand>,
     /// Its port, when it is not to be chosen.
     pub port: Option<Port>,
+    /// The Redis it is to have; `None`: what it has.
+    pub redis: Option<Asked>,
+    /// Whether it is to have a database.
+    pub database: bool,
     /// Whether an account or a file that exists may be taken over.
     pub foreign: Foreign,
 }
@@ -41,10 +49,16 @@ pub struct Wish {
 /// Provisions a project; says what it is now.
 pub fn provision(session: &mut Session<'_>, wish: &Wish) -> Result<(Outcome, ProjectSpec)> {
     let _held = session.enter_host(wish.name.as_str(), "provision")?;
-    let spec = match session.store.project(&wish.name)? {
+    let mut spec = match session.store.project(&wish.name)? {
         Some(row) => renewed(session, row.spec, wish)?,
         None => fresh(session, wish)?,
     };
+    if let Some(asked) = wish.redis {
+        redis::furnish(session, &mut spec, asked)?;
+    }
+    if wish.database && spec.database.is_none() {
+        spec.database = Some(database::fresh(session, &spec)?);
+    }
     let adopted = session.host.accounts.find(spec.name.as_str())?.is_some();
     let owned = session.store.owned(spec.name.as_str())?;
     let exists = session.store.project(&wish.name)?.is_some();
@@ -111,6 +125,8 @@ fn fresh(session: &Session<'_>, wish: &Wish) -> Result<ProjectSpec> {
         env: None,
         injected: std::collections::BTreeMap::new(),
         shared: std::collections::BTreeSet::new(),
+        redis: None,
+        database: None,
     })
 }
 

@@ -1,16 +1,19 @@
 //! What a project is: checked values, and the resources it is made of, in the order it goes up.
 
 pub mod config;
+pub mod database;
 pub mod detect;
 pub mod example;
 mod place;
 mod procfile;
+pub mod redis;
 mod resources;
 mod service;
 mod spec;
 pub mod template;
 
 pub use self::{
+    redis::Redis,
     resources::{env, host_resources, project_resources, release},
     service::DataService,
     spec::{Injected, Launch, ProjectSpec, Stand},

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::detect::Workdir;
+use super::{Redis, database::Database, detect::Workdir};
 use crate::domain::{
     command::StartCommand, env::EnvKey, hostname::Hostname, name::ProjectName, port::Port,
     release::ReleaseId, runtime::Runtime, secret::Sealed, shared_dir::SharedDir,
@@ -101,6 +101,12 @@ pub struct ProjectSpec {
     pub injected: BTreeMap<EnvKey, Injected>,
     /// Directories that every release of the project shares. They only ever become more.
     pub shared: BTreeSet<SharedDir>,
+    /// Its Redis, if it has one.
+    #[serde(default)]
+    pub redis: Option<Redis>,
+    /// Its database.
+    #[serde(default)]
+    pub database: Option<Database>,
 }
 
 impl ProjectSpec {

@@ -1,6 +1,8 @@
 //! What a resource is: four verbs over one thing on the host, and the list of the kinds there are.
 
 mod account;
+mod cluster;
+mod database;
 mod directory;
 mod env_file;
 mod file;
@@ -9,7 +11,10 @@ mod key_file;
 mod laws;
 mod link;
 mod log_file;
+mod redis_server;
+mod redis_user;
 mod release;
+mod role;
 mod service;
 mod site;
 mod unit;
@@ -21,13 +26,18 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use self::{
     account::UnixAccount,
+    cluster::Cluster,
+    database::Database,
     directory::Directory,
     env_file::EnvFile,
     file::ManagedFile,
     key_file::KeyFile,
     link::Link,
     log_file::LogFile,
+    redis_server::RedisServer,
+    redis_user::RedisUser,
     release::Release,
+    role::Role,
     service::{Health, Service, probe},
     site::Site,
     unit::Unit,
@@ -159,12 +169,17 @@ macro_rules! kinds {
 
 kinds! {
     account::UnixAccount,
+    cluster::Cluster,
+    role::Role,
+    database::Database,
     directory::Directory,
     env_file::EnvFile,
     file::ManagedFile,
     key_file::KeyFile,
     link::Link,
     log_file::LogFile,
+    redis_server::RedisServer,
+    redis_user::RedisUser,
     release::Release,
     unit::Unit,
     service::Service,

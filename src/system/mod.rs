@@ -15,7 +15,9 @@ pub mod invoker;
 pub mod lock;
 pub mod net;
 pub mod nginx;
+pub mod postgres;
 pub mod process;
+pub mod redis;
 pub mod source;
 pub mod systemd;
 pub mod tree;
@@ -35,6 +37,8 @@ pub use self::{
     lock::Lock,
     net::Net,
     nginx::Nginx,
+    postgres::Postgres,
+    redis::Redis,
     systemd::{Systemd, UnitStatus},
     tripwire::Tripwire,
     vault::Vault,
@@ -50,8 +54,12 @@ pub struct Host {
     pub systemd: Box<dyn Systemd>,
     /// The web server.
     pub nginx: Box<dyn Nginx>,
+    /// Redis servers.
+    pub redis: Box<dyn Redis>,
     /// What listens, and what answers.
     pub net: Box<dyn Net>,
+    /// The database server.
+    pub postgres: Box<dyn Postgres>,
     /// Secrets.
     pub vault: Vault,
     /// Time.
@@ -72,7 +80,9 @@ impl Host {
             accounts: Box::new(accounts::Shadow),
             systemd: Box::new(systemd::Systemctl),
             nginx: Box::new(nginx::Running),
+            redis: Box::new(redis::Servers::default()),
             net: Box::new(net::Loopback),
+            postgres: Box::new(postgres::Server::default()),
             vault: Vault::new(layout::host::master_key().as_path().to_owned()),
             clock: Box::new(clock::System),
         })

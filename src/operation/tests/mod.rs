@@ -3,6 +3,7 @@
 mod attack;
 mod crash;
 mod environment;
+mod redis;
 mod refusal;
 mod scene;
 mod story;

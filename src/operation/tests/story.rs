@@ -13,6 +13,7 @@ use crate::{
         init::init,
         lifecycle::collect,
         provision::provision,
+        redis::Takeover,
         rollback::{With, rollback},
         session::Outcome,
         survey::{doctor, repair},
@@ -27,7 +28,7 @@ fn code(error: &anyhow::Error) -> Code {
 fn doing_it_again_changes_nothing() {
     let scene = Scene::after(&[provisioned]);
     let before = scene.snapshot();
-    assert_eq!(scene.act(|s| init(s, None)).unwrap().0, Outcome::Unchanged);
+    assert_eq!(scene.act(|s| init(s, None, Takeover::Unused)).unwrap().0, Outcome::Unchanged);
     assert_eq!(scene.act(|s| provision(s, &wish("blog"))).unwrap().0, Outcome::Unchanged);
     assert_eq!(scene.act(|s| repair(s, None)).unwrap(), (Outcome::Unchanged, 0));
     assert_eq!(scene.snapshot(), before);
