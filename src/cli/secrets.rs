@@ -52,6 +52,7 @@ fn keys(names: &[EnvKey]) -> Vec<Pair> {
 
 /// Where the value of a secret comes from.
 #[derive(Args, Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "these are flags")]
 struct Origin {
     /// Read the value from standard input
     #[arg(long, conflicts_with = "generate")]

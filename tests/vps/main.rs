@@ -27,6 +27,7 @@ mod caller;
 mod counted;
 mod damage;
 mod database;
+mod environment;
 mod failing;
 mod foreign;
 mod hostile;

@@ -3,6 +3,7 @@
 mod attack;
 mod crash;
 mod database;
+mod environment;
 mod redis;
 mod refusal;
 mod scene;
