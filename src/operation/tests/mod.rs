@@ -2,6 +2,7 @@
 
 mod attack;
 mod crash;
+mod database;
 mod redis;
 mod refusal;
 mod scene;
