@@ -233,7 +233,9 @@ fn walk(root: &Path, at: &Path, into: &mut BTreeMap<String, String>) {
             "/var/log/projects/.trash/",
         ];
         // A key that was taken away is kept aside, as in a trash.
-        if unimportant.iter().any(|u| name.starts_with(u)) || name.ends_with(".gone") {
+        if unimportant.iter().any(|u| name.starts_with(u))
+            || Path::new(&name).extension().is_some_and(|e| e == "gone")
+        {
             continue;
         }
         let meta = path.symlink_metadata().unwrap();
