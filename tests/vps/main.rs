@@ -26,6 +26,7 @@ mod web;
 mod caller;
 mod counted;
 mod damage;
+mod database;
 mod environment;
 mod failing;
 mod foreign;

@@ -2,6 +2,7 @@
 
 mod attack;
 mod crash;
+mod database;
 mod environment;
 mod redis;
 mod refusal;

@@ -12,6 +12,7 @@ use crate::{
     domain::{layout, secret::Secret},
     event::{Event, Silent, Ui},
     operation::{
+        database,
         deploy::{Deployed, Upload, deploy},
         environment,
         init::init,
@@ -28,6 +29,7 @@ use crate::{
     system::{
         Host, Tripwire,
         fake::{Stopped, World},
+        postgres::Question,
         source::Stream,
     },
 };
@@ -143,6 +145,11 @@ impl Scene {
         // Counters, and systemd's memory of files, which only shows in what it starts.
         (state.reloads, state.starts) = (0, 0);
         state.known.clear();
+        // What nobody can have back any more, and `gc` comes for.
+        if let Some(cluster) = &mut state.postgres {
+            cluster.roles.retain(|name, _| !name.contains("_gone_"));
+            cluster.databases.retain(|name, _| !name.contains("_gone_"));
+        }
         for text in files.values_mut() {
             *text = masked(text);
         }
@@ -190,7 +197,13 @@ impl Snapshot {
 fn masked(text: &str) -> String {
     const SHORTEST: usize = 33;
     let part_of_one = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let mut rest = text;
+    // What a database's password is compared with has signs in it that end a word.
+    let mark = "SCRAM-SHA-256$";
+    let mut parts = text.split(mark);
+    let first = parts.next().unwrap_or_default().to_owned();
+    let text =
+        parts.fold(first, |all, part| all + mark + &part[part.find(['"', '\\']).unwrap_or(part.len())..]);
+    let mut rest = text.as_str();
     let mut all = String::new();
     while !rest.is_empty() {
         let word = rest.find(|c| !part_of_one(c)).unwrap_or(rest.len());
@@ -322,6 +335,25 @@ pub(super) fn secret_unset(session: &mut Session<'_>) -> Result<()> {
 }
 pub(super) fn injected(session: &mut Session<'_>) -> Result<()> {
     environment::inject(session, &"blog".parse()?, true).map(drop)
+}
+/// Writes something into the database of `blog`, as its process would.
+pub(super) fn written(session: &mut Session<'_>) -> Result<()> {
+    let spec = session.project(&"blog".parse()?)?.spec;
+    let who = database::login(session, &spec)?;
+    let question = Question { sql: "INSERT INTO t VALUES (1)".into(), limit: 1, write: true };
+    session.host.postgres.ask(&who, &question).map(drop)
+}
+pub(super) fn provisioned_bare(session: &mut Session<'_>) -> Result<()> {
+    provision(session, &Wish { database: false, ..wish("blog") }).map(drop)
+}
+pub(super) fn database_made(session: &mut Session<'_>) -> Result<()> {
+    database::create(session, &"blog".parse()?).map(drop)
+}
+pub(super) fn database_gone(session: &mut Session<'_>) -> Result<()> {
+    database::delete(session, &"blog".parse()?).map(drop)
+}
+pub(super) fn rotated(session: &mut Session<'_>) -> Result<()> {
+    database::rotate(session, &"blog".parse()?, false).map(drop)
 }
 
 /// Hears warnings.
