@@ -62,6 +62,7 @@ pub(super) fn gather(
     }
     for pair in pairs {
         let key: EnvKey = pair.name.parse()?;
+        let again = again.replace("KEY", key.as_str());
         if found.iter().any(|(other, _)| *other == key) {
             return Err(Fault::new(Code::InvalidValue, format!("`{key}` is given twice")).next(again).into());
         }

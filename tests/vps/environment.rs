@@ -281,19 +281,30 @@ const SEARCH: &str = r#"
     )
     printf '%s\n' $where"#;
 
+/// Begins to keep what the arguments of all processes are, or ends it.
+fn sample(vps: &Vps, begin: bool) {
+    if begin {
+        let sampler =
+            "while [ -e /root/sampling ]; do cat /proc/[0-9]*/cmdline; done >>/root/argv 2>/dev/null";
+        vps.sh(&format!("touch /root/sampling; setsid sh -c '{sampler}' >/dev/null 2>&1 </dev/null &")).ok();
+    } else {
+        vps.sh("rm /root/sampling; sleep 0.5").ok();
+    }
+}
+
 #[test]
 fn a_planted_secret_is_found_nowhere_but_where_it_belongs() {
     let Some(vps) = Vps::boot() else { return };
     vps.live("blog", &app());
-    vps.sh("nohup sh -c 'while :; do cat /proc/[0-9]*/cmdline 2>/dev/null; done' >/root/argv 2>/dev/null & ")
-        .ok();
+    sample(&vps, true);
     let line = format!("{POISON}\n");
     vps.hostkit(["env", "set", "blog", "PASSWORD", "--stdin"]).stdin(line.clone()).ok();
     vps.hostkit(["env", "import", "blog", "-"]).stdin(format!("DSN='postgres://u:{POISON}@h/d'\n")).ok();
     vps.write("/root/plant", format!("API_KEY={POISON}\n"));
     vps.hostkit(["env", "import", "blog", "/root/plant", "--dry-run"]).ok();
     vps.hostkit(["env", "import", "blog", "/root/plant"]).ok();
-    let _ = vps.sh(&format!("echo \"# {POISON}\" > /root/plant; cat /root/plant >> /home/blog/.env; echo SECRET={POISON} >> /home/blog/.env; : > /root/plant")).run();
+    vps.write("/root/plant", format!("# {POISON}\nSECRET={POISON}\n"));
+    vps.sh("cat /root/plant >> /home/blog/.env; rm /root/plant").ok();
     vps.hostkit(["secrets", "set", "blog", "TOKEN", "--stdin"]).stdin(line.clone()).ok();
     vps.hostkit(["secrets", "inject", "blog"]).ok();
     vps.hostkit(["secrets", "rotate", "blog", "TOKEN", "--stdin"]).stdin(format!("{POISON}2\n")).ok();
@@ -325,13 +336,15 @@ fn a_planted_secret_is_found_nowhere_but_where_it_belongs() {
             output.check(!said.contains(POISON) && !output.stderr.contains(POISON), "no secret");
         }
     }
+    sample(&vps, false);
     let found = vps.run(["sh", "-c", SEARCH, POISON]).ok().stdout;
     assert_eq!(found.trim(), "", "the secret is in these");
     // The search finds what is put there on purpose.
-    let _ = vps
-        .sh(&format!("logger {POISON}; echo {POISON} > /var/lib/hostkit/planted; journalctl --sync"))
-        .run();
-    let _ = vps.sh(&format!("timeout 1 sleep 0.5 {POISON} 2>/dev/null; sh -c 'sleep 1' {POISON}")).run();
+    sample(&vps, true);
+    let plant =
+        format!("logger {POISON}; echo {POISON} > /var/lib/hostkit/planted; journalctl --sync; sleep 1");
+    vps.sh(&plant).ok();
+    sample(&vps, false);
     let found = vps.run(["sh", "-c", SEARCH, POISON]).ok().stdout;
     for place in ["/var/lib/hostkit/planted", "journal", "argv"] {
         assert!(found.lines().any(|l| l == place), "{place} is not among {found}");
