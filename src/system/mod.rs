@@ -5,6 +5,7 @@
 
 pub mod accounts;
 pub mod archive;
+pub mod backup;
 pub mod clock;
 pub mod exec;
 #[cfg(any(test, feature = "fake"))]
