@@ -67,40 +67,77 @@ struct Cli {
     command: Command,
 }
 
-/// Declares the commands: one line each. The documentation comment of its arguments is its help.
+/// A command with who may call it and its examples.
+type Entry = (&'static str, Policy, &'static [&'static str]);
+
+/// Declares the commands: one line each, and one for each group. The documentation comment of a
+/// command's arguments is its help.
 macro_rules! commands {
-    ($($Variant:ident($module:ident::$Args:ident) = $name:literal;)+) => {
+    (
+        $($Variant:ident($module:ident::$Args:ident) = $name:literal;)+
+        $([$Group:ident($home:ident) = $noun:literal, $about:literal];)+
+    ) => {
         #[derive(Debug, Subcommand)]
         enum Command {
             $(#[command(name = $name)] $Variant($module::$Args),)+
-            /// Make, list, show, delete and bring back projects
-            #[command(subcommand)]
-            Project(project::ProjectCommand),
+            $(#[command(name = $noun, about = $about, subcommand)] $Group($home::Group),)+
         }
 
         impl Command {
             fn run(self, cx: &mut Context) -> Result<Answer> {
                 match self {
                     $(Self::$Variant(args) => cx.call(args),)+
-                    Self::Project(command) => command.run(cx),
+                    $(Self::$Group(command) => command.run(cx),)+
                 }
             }
             fn name(&self) -> &'static str {
                 match self {
                     $(Self::$Variant(_) => <$module::$Args as Verb>::NAME,)+
-                    Self::Project(command) => command.name(),
+                    $(Self::$Group(command) => command.name(),)+
                 }
             }
         }
 
         /// Every command with who may call it and its examples, for help and for tests.
-        fn catalogue() -> Vec<(&'static str, Policy, &'static [&'static str])> {
-            let mut all = vec![$((<$module::$Args as Verb>::NAME, <$module::$Args as Verb>::POLICY, <$module::$Args as Verb>::EXAMPLES)),+];
-            all.extend(project::catalogue());
+        fn catalogue() -> Vec<Entry> {
+            let mut all: Vec<Entry> = vec![$((<$module::$Args as Verb>::NAME, <$module::$Args as Verb>::POLICY, <$module::$Args as Verb>::EXAMPLES)),+];
+            $(all.extend($home::Group::catalogue());)+
             all
+        }
+
+        /// What the help of a group opens with.
+        fn overview(noun: &str) -> &'static [&'static str] {
+            match noun {
+                $($noun => $home::OVERVIEW,)+
+                _ => &[],
+            }
         }
     };
 }
+
+/// Declares the commands below a noun: `hostkit NOUN VERB`.
+macro_rules! group {
+    ($($Variant:ident($Args:ident) = $verb:literal;)+) => {
+        /// The commands below the noun.
+        #[derive(Debug, clap::Subcommand)]
+        pub(crate) enum Group {
+            $(#[command(name = $verb)] $Variant($Args),)+
+        }
+
+        impl Group {
+            pub(super) fn run(self, cx: &mut Context) -> Result<Answer> {
+                match self { $(Self::$Variant(args) => cx.call(args),)+ }
+            }
+            pub(super) fn name(&self) -> &'static str {
+                match self { $(Self::$Variant(_) => <$Args as Verb>::NAME,)+ }
+            }
+            pub(super) fn catalogue() -> Vec<super::Entry> {
+                vec![$((<$Args as Verb>::NAME, <$Args as Verb>::POLICY, <$Args as Verb>::EXAMPLES)),+]
+            }
+        }
+    };
+}
+pub(crate) use group;
 
 commands! {
     Init(host::InitArgs) = "init";
@@ -120,6 +157,7 @@ commands! {
     Completions(meta::CompletionsArgs) = "completions";
     Man(meta::ManArgs) = "man";
     Help(meta::HelpArgs) = "help";
+    [Project(project) = "project", "Make, list, show, delete and bring back projects"];
 }
 
 const HELP: &str = "{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}";
@@ -142,7 +180,7 @@ fn command() -> clap::Command {
         root = root.mut_subcommand(first, |sub| match second {
             None => with_examples(sub, calls),
             Some(second) => {
-                with_examples(sub, project::OVERVIEW).mut_subcommand(second, |s| with_examples(s, calls))
+                with_examples(sub, overview(first)).mut_subcommand(second, |s| with_examples(s, calls))
             }
         });
     }

@@ -1,71 +1,32 @@
 //! `project`: create, list and info; the rest of the group is in `trash`.
 
 use anyhow::Result;
-use clap::{Args, Subcommand};
+use clap::Args;
 use serde_json::json;
 
 use super::{
     Verb,
     answer::{Answer, table},
     context::Context,
+    group,
     policy::Policy,
     provision::{ProvisionArgs, data},
     trash::{DeleteArgs, PurgeArgs, RestoreArgs},
 };
 use crate::domain::name::ProjectName;
 
-/// The commands below `project`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum ProjectCommand {
-    Create(CreateArgs),
-    List(ListArgs),
-    Info(InfoArgs),
-    Delete(DeleteArgs),
-    Restore(RestoreArgs),
-    Purge(PurgeArgs),
-}
-
-impl ProjectCommand {
-    pub(super) fn run(self, cx: &mut Context) -> Result<Answer> {
-        match self {
-            Self::Create(args) => cx.call(args),
-            Self::List(args) => cx.call(args),
-            Self::Info(args) => cx.call(args),
-            Self::Delete(args) => cx.call(args),
-            Self::Restore(args) => cx.call(args),
-            Self::Purge(args) => cx.call(args),
-        }
-    }
-    pub(super) fn name(&self) -> &'static str {
-        match self {
-            Self::Create(_) => CreateArgs::NAME,
-            Self::List(_) => ListArgs::NAME,
-            Self::Info(_) => InfoArgs::NAME,
-            Self::Delete(_) => DeleteArgs::NAME,
-            Self::Restore(_) => RestoreArgs::NAME,
-            Self::Purge(_) => PurgeArgs::NAME,
-        }
-    }
+group! {
+    Create(CreateArgs) = "create";
+    List(ListArgs) = "list";
+    Info(InfoArgs) = "info";
+    Delete(DeleteArgs) = "delete";
+    Restore(RestoreArgs) = "restore";
+    Purge(PurgeArgs) = "purge";
 }
 
 /// What the help of the whole group opens with.
 pub(super) const OVERVIEW: &[&str] =
     &["hostkit project create blog", "hostkit project list", "hostkit project delete blog --confirm blog"];
-
-/// These commands with who may call them and their examples.
-pub(super) fn catalogue() -> Vec<(&'static str, Policy, &'static [&'static str])> {
-    fn entry<V: Verb>() -> (&'static str, Policy, &'static [&'static str]) {
-        (V::NAME, V::POLICY, V::EXAMPLES)
-    }
-    vec![
-        entry::<CreateArgs>(),
-        entry::<ListArgs>(),
-        entry::<InfoArgs>(),
-        entry::<DeleteArgs>(),
-        entry::<RestoreArgs>(),
-        entry::<PurgeArgs>(),
-    ]
-}
 
 /// Make a project without services
 #[derive(Args, Clone, Debug)]

@@ -4,6 +4,7 @@
 //! writes is understood the same way by `sh` and by the usual dotenv libraries.
 
 mod lines;
+mod parts;
 
 use std::fmt;
 use std::str::FromStr;

@@ -76,6 +76,8 @@ codes! {
     DiskFull = "DISK_FULL", 6;
     /// The registry was written by a newer version
     RegistryNewer = "REGISTRY_NEWER", 6;
+    /// The master key is missing, or is not the one that secrets were sealed with
+    VaultKey = "VAULT_KEY", 6;
     /// The registry cannot be read
     RegistryDamaged = "REGISTRY_DAMAGED", 6;
     /// The caller may not do this

@@ -64,6 +64,14 @@ pub mod host {
     pub fn templates() -> HostPath {
         etc().join("templates")
     }
+    /// The key that secrets are sealed with.
+    pub fn master_key() -> HostPath {
+        etc().join("master.key")
+    }
+    /// What only root may read: the passwords of HostKit's own logins.
+    pub fn secrets() -> HostPath {
+        etc().join("secrets")
+    }
     /// HostKit's state.
     pub fn state() -> HostPath {
         HostPath::fixed("/var/lib/hostkit")

@@ -10,4 +10,5 @@ pub mod name;
 pub mod port;
 pub mod release;
 pub mod runtime;
+pub mod secret;
 pub mod shared_dir;

@@ -8,6 +8,7 @@ use jiff::{SignedDuration, civil::DateTime, tz::TimeZone};
 use super::{
     HostState,
     launch::{prepare, require_env},
+    lifecycle::retire,
     session::{Mode, Outcome, Session},
 };
 use crate::{
@@ -94,6 +95,9 @@ pub fn deploy(
         }
     };
     let done = switch(session, &spec, staged, upload);
+    if done.is_ok() {
+        retire(session, name)?;
+    }
     if session.mode == Mode::DryRun || done.is_err() {
         session.host.root.shred(&name.staging(&id)).context("removing what was received")?;
         session.host.root.remove(&name.manifest(&id))?;

@@ -4,13 +4,20 @@ use anyhow::Result;
 
 use super::session::{Mode, Outcome, Session};
 use crate::{
-    domain::{hostname::Hostname, layout::UnitName},
+    domain::{
+        fault::{Code, Fault},
+        hostname::Hostname,
+        layout::{UnitName, host},
+    },
     plan::{Foreign, Plan},
     project::host_resources,
 };
 
 /// The domain that projects stand under until the administrator names one: it always leads here.
 const DEFAULT_DOMAIN: &str = "localhost";
+
+/// The setting that holds the fingerprint of the master key.
+pub(super) const VAULT_KEY: &str = "vault_key";
 
 /// What a host was set up with.
 #[derive(Clone, Debug)]
@@ -28,10 +35,14 @@ pub fn init(session: &mut Session<'_>, base_domain: Option<&Hostname>) -> Result
         (None, Some(domain)) => domain.parse()?,
         (None, None) => DEFAULT_DOMAIN.parse()?,
     };
+    let known = session.store.setting(VAULT_KEY)?;
+    guard_key(session, known.as_deref())?;
     let wanted = host_resources(&session.templates)?;
     // The names are HostKit's own: what an earlier installation left there is taken over.
     let plan = Plan::between(session.store.owned("")?, wanted, Foreign::Adopt, &session.host)?;
-    let same = before.as_deref() == Some(base_domain.as_str()) && !session.store.owned("")?.is_empty();
+    let same = before.as_deref() == Some(base_domain.as_str())
+        && known.is_some()
+        && !session.store.owned("")?.is_empty();
     let outcome = if plan.is_noop() && same {
         Outcome::Unchanged
     } else {
@@ -40,8 +51,29 @@ pub fn init(session: &mut Session<'_>, base_domain: Option<&Hostname>) -> Result
             registry.own("", plan.wanted())
         })?
     };
+    if session.mode == Mode::Run && known.is_none() {
+        // Only now there is one for certain.
+        let print = session.host.vault.fingerprint()?;
+        session.store.change(|registry| registry.set(VAULT_KEY, &print))?;
+    }
     if session.mode == Mode::Run && outcome == Outcome::Changed {
         session.host.systemd.restart(&UnitName::own("hostkit-gc.timer"))?;
     }
     Ok((outcome, Host { base_domain }))
+}
+
+/// Refuses to go on without the key that secrets were sealed with: a new one would open none of them.
+fn guard_key(session: &Session<'_>, known: Option<&str>) -> Result<()> {
+    let Some(known) = known else { return Ok(()) };
+    let print = session.host.vault.fingerprint()?;
+    if print == known {
+        return Ok(());
+    }
+    let path = host::master_key();
+    Err(Fault::new(
+        Code::VaultKey,
+        format!("`{path}` has the fingerprint {print}, and secrets were sealed with the key {known}"),
+    )
+    .next(format!("put the key {known} back as `{path}`"))
+    .into())
 }

@@ -14,6 +14,7 @@ use crate::{
         name::ProjectName,
         release::{ReleaseId, ReleaseState},
     },
+    event::Event,
     plan::{Foreign, Plan},
     project::ProjectSpec,
     resource::{Any, Directory},
@@ -77,7 +78,28 @@ pub fn power(session: &mut Session<'_>, name: &ProjectName, power: Power) -> Res
         plan.renew("service", "restart");
     }
     let outcome = settle(session, power.verb(), &spec, &plan, &all)?;
+    // Stopped, or started anew: nothing runs any more that knew the old ones.
+    if power != Power::Start {
+        retire(session, name)?;
+    }
     Ok((outcome, spec))
+}
+
+/// Lets the credentials go that only the process before this one used. A failure costs nothing but that
+/// they stay valid until the next time.
+pub(super) fn retire(session: &mut Session<'_>, name: &ProjectName) -> Result<()> {
+    let Some(mut spec) = session.store.project(name)?.map(|row| row.spec) else { return Ok(()) };
+    if session.mode == Mode::DryRun || !spec.retire() {
+        return Ok(());
+    }
+    let all = session.wanted(&spec)?;
+    let plan =
+        Plan::between(session.store.owned(name.as_str())?, all.clone(), Foreign::Refuse, &session.host)?;
+    if let Err(error) = settle(session, "retire", &spec, &plan, &all) {
+        let message = format!("the credentials from before the rotation are still valid: {error:#}");
+        session.ui.emit(Event::Warned { message: &message });
+    }
+    Ok(())
 }
 
 /// Carries out a plan of an existing project that will own `all`.
@@ -145,7 +167,10 @@ pub fn rollback(
         registry.own(name.as_str(), plan.wanted())
     });
     match ran {
-        Ok(outcome) => Ok((outcome, swapped)),
+        Ok(outcome) => {
+            retire(session, name)?;
+            Ok((outcome, swapped))
+        }
         Err(error) => Err(super::deploy::verdict(session, &spec, error)),
     }
 }

@@ -3,7 +3,10 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::session::{Mode, Outcome, Session};
+use super::{
+    init::VAULT_KEY,
+    session::{Mode, Outcome, Session},
+};
 use crate::{
     domain::{
         fault::{Code, Fault},
@@ -91,12 +94,22 @@ pub fn doctor(session: &Session<'_>, only: Option<&ProjectName>) -> Result<Surve
 }
 
 fn examine_host(session: &Session<'_>, survey: &mut Survey) -> Result<()> {
-    survey.checks += 2;
+    survey.checks += 3;
     if !session.host.nginx.is_up() {
         survey.find("", "nginx", "is not running", "systemctl start nginx");
     }
     for complaint in session.store.integrity()? {
         survey.find("", "registry", complaint, format!("restore a copy of `{}`", host::registry()));
+    }
+    match (session.host.vault.fingerprint(), session.store.setting(VAULT_KEY)?) {
+        (Ok(print), Some(known)) if print != known => {
+            let problem = format!("is not the one that secrets were sealed with ({known})");
+            survey.find("", "master key", problem, "put it back from your copy");
+        }
+        (Err(error), Some(_)) => {
+            survey.find("", "master key", format!("{error:#}"), "put it back from your copy");
+        }
+        _ => {}
     }
     if session.store.setting("base_domain")?.is_none() {
         survey.find("", "host", "has not been set up", "hostkit init");

@@ -5,10 +5,12 @@ pub mod detect;
 mod place;
 mod procfile;
 mod resources;
+mod service;
 mod spec;
 pub mod template;
 
 pub use self::{
     resources::{host_resources, project_resources, release},
+    service::DataService,
     spec::{Launch, ProjectSpec},
 };

@@ -19,7 +19,7 @@ use crate::{
         runtime::Runtime,
     },
     resource::{
-        Any, Directory, EnvFile, Health, Link, LogFile, ManagedFile, Release, Service, Site, Unit,
+        Any, Directory, EnvFile, Health, KeyFile, Link, LogFile, ManagedFile, Release, Service, Site, Unit,
         UnixAccount,
     },
 };
@@ -32,6 +32,8 @@ pub fn project_resources(spec: &ProjectSpec, templates: &Templates) -> Result<Ve
         UnixAccount { name: spec.name.to_string(), uid: spec.uid, home: spec.name.home().to_string() }.into(),
     ];
     all.extend(directories(spec).into_iter().map(Any::from));
+    // Its variables lead to them, and its process to what they lead to.
+    all.extend(spec.services().into_iter().flat_map(|service| service.resources(spec)));
     all.push(env(spec)?.into());
     for log in ["app.log", "error.log"] {
         all.push(LogFile { path: spec.name.logs().join(log), gid: spec.uid }.into());
@@ -111,7 +113,12 @@ fn env(spec: &ProjectSpec) -> Result<EnvFile> {
     for (key, value) in more {
         keys.insert(key.parse()?, (*value).to_owned());
     }
-    Ok(EnvFile { path: spec.name.env(), gid: spec.uid, keys })
+    let mut sealed = BTreeMap::new();
+    for service in spec.services() {
+        keys.extend(service.plain(spec));
+        sealed.extend(service.sealed(spec));
+    }
+    Ok(EnvFile { path: spec.name.env(), gid: spec.uid, keys, sealed, users: None })
 }
 
 fn logrotate(spec: &ProjectSpec, templates: &Templates) -> Result<ManagedFile> {
@@ -218,6 +225,8 @@ pub fn host_resources(templates: &Templates) -> Result<Vec<Any>> {
     Ok(vec![
         dir(host::etc(), 0o711),
         dir(host::templates(), 0o755),
+        dir(host::secrets(), 0o700),
+        KeyFile { path: host::master_key(), gid: ROOT }.into(),
         dir(host::state(), 0o711),
         dir(host::run(), 0o711),
         dir(host::locks(), 0o700),

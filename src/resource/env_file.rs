@@ -1,41 +1,49 @@
-//! A project's `.env`: HostKit's own keys in it, and nobody else's.
+//! A project's environment file: HostKit's own variables in front, the project's after them.
 //!
-//! Other lines, comments and order stay as they are. Only HostKit's keys are observed, so no secret
-//! that somebody wrote into the file ever reaches a plan or the journal.
+//! Secrets are in plans and in the journal only as the vault has sealed them.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{Resource, State};
+use super::{Resource, State, file::LIMIT};
 use crate::{
     domain::{
         env::{EnvKey, EnvText},
         layout::HostPath,
+        secret::{Sealed, Secret},
     },
-    system::{Attr, Host},
+    system::{Attr, Host, vault},
 };
 
-/// Larger than any environment a process can be given, in bytes.
-const LIMIT: u64 = 4 << 20;
-
-/// The keys of HostKit's in an environment file.
+/// An environment file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EnvFile {
-    /// Where it lies.
+    /// Where it lies: in the home of the project whose it is.
     pub path: HostPath,
     /// The group that may read it; the owner is root.
     pub gid: u32,
-    /// HostKit's keys. Never a secret.
+    /// HostKit's variables that are no secret.
     pub keys: BTreeMap<EnvKey, String>,
+    /// HostKit's variables that are.
+    #[serde(default)]
+    pub sealed: BTreeMap<EnvKey, Sealed>,
+    /// The project's part, when it is to change; without this it stays as it is.
+    #[serde(default)]
+    pub users: Option<Sealed>,
 }
 
 /// An environment file as it was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Found {
-    /// The keys that this resource would set, as far as they are there.
+    /// HostKit's variables, as far as they are there.
     keys: BTreeMap<EnvKey, String>,
+    #[serde(default)]
+    sealed: BTreeMap<EnvKey, Sealed>,
+    /// The project's part.
+    #[serde(default)]
+    users: Option<Sealed>,
     uid: u32,
     gid: u32,
     mode: u32,
@@ -45,23 +53,46 @@ pub struct Found {
 const MODE: u32 = 0o640;
 
 impl EnvFile {
+    /// What the project's part of the environment of `project` is sealed for.
+    pub fn context(project: &str) -> String {
+        vault::context(project, ".env")
+    }
+
+    fn project(&self) -> String {
+        self.path.parent().file_name().to_owned()
+    }
+
     fn text(&self, host: &Host) -> Result<EnvText> {
         let bytes = host.root.read(&self.path, LIMIT)?.unwrap_or_default();
         let text = String::from_utf8(bytes).with_context(|| format!("`{}` is not UTF-8", self.path))?;
         EnvText::parse(&text).with_context(|| format!("reading `{}`", self.path))
     }
 
-    /// Gives HostKit's keys these values; takes those away that have none.
-    fn write(&self, keys: &BTreeMap<EnvKey, String>, attr: Attr, host: &mut Host) -> Result<()> {
-        let mut text = self.text(host)?;
-        for key in self.keys.keys().filter(|k| !keys.contains_key(*k)) {
-            text.unset(key);
+    /// The project's part of the file as it is now.
+    pub fn users(&self, host: &Host) -> Result<EnvText> {
+        let own = self.keys.keys().chain(self.sealed.keys()).cloned().collect();
+        Ok(self.text(host)?.users(&own))
+    }
+
+    fn write(
+        &self,
+        keys: &BTreeMap<EnvKey, String>,
+        sealed: &BTreeMap<EnvKey, Sealed>,
+        users: Option<&Sealed>,
+        attr: Attr,
+        host: &mut Host,
+    ) -> Result<()> {
+        let project = self.project();
+        let users = match users {
+            Some(users) => EnvText::parse(host.vault.open(&Self::context(&project), users)?.reveal())?,
+            None => self.users(host)?,
+        };
+        let mut opened = BTreeMap::new();
+        for (key, secret) in sealed {
+            opened.insert(key, host.vault.open(&vault::context(&project, key.as_str()), secret)?);
         }
-        for (key, value) in keys {
-            if text.get(key) != Some(value) {
-                text.set(key, value)?;
-            }
-        }
+        let plain = keys.iter().map(|(key, value)| (key, value.as_str()));
+        let text = EnvText::compose(plain.chain(opened.iter().map(|(k, v)| (*k, v.reveal()))), &users)?;
         host.root.replace(&self.path, text.to_string().as_bytes(), attr)
     }
 }
@@ -75,15 +106,29 @@ impl Resource for EnvFile {
     }
     fn observe(&self, host: &Host) -> Result<Option<Found>> {
         let Some(meta) = host.root.meta(&self.path)? else { return Ok(None) };
-        let text = self.text(host)?;
-        let has = |key: &EnvKey| text.get(key).map(|v| (key.clone(), v.to_owned()));
+        let (text, project) = (self.text(host)?, self.project());
+        let plain = |key: &EnvKey| text.own(key).map(|v| (key.clone(), v.to_owned()));
+        let mut sealed = BTreeMap::new();
+        for key in self.sealed.keys() {
+            if let Some(value) = text.own(key) {
+                let context = vault::context(&project, key.as_str());
+                sealed.insert(key.clone(), host.vault.seal(&context, &Secret::new(value))?);
+            }
+        }
+        let users = self.users(host)?.to_string();
+        let users = host.vault.seal(&Self::context(&project), &Secret::new(users))?;
         let Attr { uid, gid, mode } = meta.attr;
-        Ok(Some(Found { keys: self.keys.keys().filter_map(has).collect(), uid, gid, mode }))
+        let keys = self.keys.keys().filter_map(plain).collect();
+        Ok(Some(Found { keys, sealed, users: Some(users), uid, gid, mode }))
     }
     fn compare(&self, found: &Option<Found>) -> State {
         let Some(found) = found else { return State::Missing };
-        if let Some((key, _)) = self.keys.iter().find(|(k, v)| found.keys.get(*k) != Some(v)) {
+        let plain = self.keys.iter().find(|(k, v)| found.keys.get(*k) != Some(v)).map(|(k, _)| k);
+        let sealed = self.sealed.iter().find(|(k, v)| found.sealed.get(*k) != Some(v)).map(|(k, _)| k);
+        if let Some(key) = plain.or(sealed) {
             State::Differs(format!("`{key}` is not as HostKit set it"))
+        } else if self.users.is_some() && self.users != found.users {
+            State::Differs("the project's variables change".into())
         } else if (found.uid, found.gid, found.mode) != (0, self.gid, MODE) {
             State::Differs(format!(
                 "mode {:04o} {}:{} → {MODE:04o} 0:{}",
@@ -94,14 +139,18 @@ impl Resource for EnvFile {
         }
     }
     fn apply(&self, host: &mut Host) -> Result<()> {
-        self.write(&self.keys, Attr { uid: 0, gid: self.gid, mode: MODE }, host)
+        let attr = Attr { uid: 0, gid: self.gid, mode: MODE };
+        self.write(&self.keys, &self.sealed, self.users.as_ref(), attr, host)
     }
     fn restore(&self, found: &Option<Found>, host: &mut Host) -> Result<()> {
         host.root.tidy(&self.path)?;
         match found {
             None => host.root.remove(&self.path),
             Some(_) if self.observe(host)? == *found => Ok(()),
-            Some(f) => self.write(&f.keys, Attr { uid: f.uid, gid: f.gid, mode: f.mode }, host),
+            Some(f) => {
+                let attr = Attr { uid: f.uid, gid: f.gid, mode: f.mode };
+                self.write(&f.keys, &f.sealed, f.users.as_ref(), attr, host)
+            }
         }
     }
     fn place(&self) -> Option<&HostPath> {
@@ -110,6 +159,50 @@ impl Resource for EnvFile {
     #[cfg(test)]
     fn sample() -> Option<Self> {
         let keys = [("PORT".parse().expect("a key"), "8001".to_owned())].into();
-        Some(Self { path: HostPath::fixed("/home/.env"), gid: 0, keys })
+        Some(Self { path: HostPath::fixed("/home/.env"), gid: 0, keys, sealed: BTreeMap::new(), users: None })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::disallowed_methods)]
+mod tests {
+    use super::*;
+    use crate::system::{Tripwire, fake::World};
+
+    fn sealed(host: &Host, secret: &str, users: &str) -> EnvFile {
+        let seal = |key: &str, text: &str| host.vault.seal(&vault::context("home", key), &Secret::new(text));
+        EnvFile {
+            sealed: [("TOKEN".parse().unwrap(), seal("TOKEN", secret).unwrap())].into(),
+            users: Some(seal(".env", users).unwrap()),
+            ..EnvFile::sample().unwrap()
+        }
+    }
+
+    #[test]
+    fn the_laws_hold_with_secrets_and_with_the_projects_part() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = World::new(dir.path()).host(Tripwire::default());
+        super::super::laws::check(&sealed(&host, "poison", "# mine\nA='1'\n").into());
+    }
+
+    #[test]
+    fn neither_plan_nor_before_image_holds_a_secret_and_both_parts_are_put_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut host = World::new(dir.path()).host(Tripwire::default());
+        let (old, new) = (sealed(&host, "poison", "A='1'\n"), sealed(&host, "venom", "B='2'\n"));
+        old.apply(&mut host).unwrap();
+        let before = old.observe(&host).unwrap();
+        let file = std::fs::read_to_string(dir.path().join("home/.env")).unwrap();
+        assert!(file.contains("TOKEN='poison'") && file.ends_with("A='1'\n"), "{file}");
+        let records = format!(
+            "{}{}{before:?}{old:?}",
+            serde_json::to_string(&before).unwrap(),
+            serde_json::to_string(&old).unwrap()
+        );
+        assert!(!records.contains("poison"));
+        assert_ne!(new.compare(&before), State::Satisfied);
+        new.apply(&mut host).unwrap();
+        old.restore(&before, &mut host).unwrap();
+        assert_eq!(std::fs::read_to_string(dir.path().join("home/.env")).unwrap(), file);
     }
 }

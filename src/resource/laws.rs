@@ -4,7 +4,7 @@ use super::{Any, State};
 use crate::system::{Host, Tripwire, fake::World};
 
 #[allow(clippy::unwrap_used)]
-fn check(sample: &Any) {
+pub(super) fn check(sample: &Any) {
     for crash in 1.. {
         let dir = tempfile::tempdir().unwrap();
         let world = World::new(dir.path());

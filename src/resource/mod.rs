@@ -4,6 +4,7 @@ mod account;
 mod directory;
 mod env_file;
 mod file;
+mod key_file;
 #[cfg(test)]
 mod laws;
 mod link;
@@ -23,6 +24,7 @@ pub use self::{
     directory::Directory,
     env_file::EnvFile,
     file::ManagedFile,
+    key_file::KeyFile,
     link::Link,
     log_file::LogFile,
     release::Release,
@@ -160,6 +162,7 @@ kinds! {
     directory::Directory,
     env_file::EnvFile,
     file::ManagedFile,
+    key_file::KeyFile,
     link::Link,
     log_file::LogFile,
     release::Release,

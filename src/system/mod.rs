@@ -20,6 +20,7 @@ pub mod source;
 pub mod systemd;
 pub mod tree;
 pub mod tripwire;
+pub mod vault;
 
 use std::fmt;
 
@@ -36,6 +37,7 @@ pub use self::{
     nginx::Nginx,
     systemd::{Systemd, UnitStatus},
     tripwire::Tripwire,
+    vault::Vault,
 };
 
 /// Everything a command may look at (`&`) or touch (`&mut`).
@@ -50,6 +52,8 @@ pub struct Host {
     pub nginx: Box<dyn Nginx>,
     /// What listens, and what answers.
     pub net: Box<dyn Net>,
+    /// Secrets.
+    pub vault: Vault,
     /// Time.
     pub clock: Box<dyn Clock>,
 }
@@ -69,6 +73,7 @@ impl Host {
             systemd: Box::new(systemd::Systemctl),
             nginx: Box::new(nginx::Running),
             net: Box::new(net::Loopback),
+            vault: Vault::new(layout::host::master_key().as_path().to_owned()),
             clock: Box::new(clock::System),
         })
     }

@@ -142,3 +142,44 @@ proptest! {
         }
     }
 }
+
+fn own(keys: &[&str]) -> std::collections::BTreeSet<EnvKey> {
+    keys.iter().map(|k| key(k)).collect()
+}
+
+#[test]
+fn the_projects_part_keeps_comments_and_order_and_hostkit_keeps_its_own() {
+    let mine = "# mail\nB=2\n\nA='1'   \n; odd\nexport C=3\n";
+    let users = EnvText::parse(mine).unwrap();
+    let (port, node) = (key("PORT"), key("NODE_ENV"));
+    let whole = EnvText::compose([(&port, "8001"), (&node, "production")], &users).unwrap();
+    let text = EnvText::parse(&whole.to_string()).unwrap();
+    assert_eq!(text.users(&own(&["PORT", "NODE_ENV"])).to_string(), mine);
+    assert_eq!(text.own(&port), Some("8001"));
+    assert_eq!(text.own(&key("B")), None);
+}
+
+#[test]
+fn what_hostkit_no_longer_sets_does_not_become_the_projects() {
+    let (port, url) = (key("PORT"), key("DATABASE_URL"));
+    let whole = EnvText::compose([(&port, "1"), (&url, "x")], &EnvText::default()).unwrap();
+    assert_eq!(whole.users(&own(&["PORT"])).to_string(), "");
+}
+
+#[test]
+fn a_project_may_say_otherwise_only_where_hostkit_made_a_beginning() {
+    let by_hand = "NODE_ENV=staging\nPORT=1\nDATABASE_URL=postgresql://elsewhere\n";
+    let users = EnvText::parse(by_hand).unwrap();
+    let (port, node) = (key("PORT"), key("NODE_ENV"));
+    let whole = EnvText::compose([(&port, "8001"), (&node, "production")], &users).unwrap();
+    assert_eq!(whole.get(&node), Some("staging"));
+    let kept = whole.users(&own(&["PORT", "NODE_ENV"])).to_string();
+    assert_eq!(kept, "NODE_ENV=staging\nDATABASE_URL=postgresql://elsewhere\n");
+}
+
+#[test]
+fn a_file_from_before_there_were_two_parts_is_understood() {
+    let old = EnvText::parse("PORT='8001'\n# mine\nA=1\n").unwrap();
+    assert_eq!(old.users(&own(&["PORT"])).to_string(), "# mine\nA=1\n");
+    assert_eq!(old.own(&key("PORT")), Some("8001"));
+}

@@ -13,13 +13,16 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Account, Accounts, Clock, Host, Net, Nginx, Root, Systemd, Tripwire, UnitStatus, systemd::Postmortem,
+    Account, Accounts, Clock, Host, Net, Nginx, Root, Systemd, Tripwire, UnitStatus, Vault,
+    systemd::Postmortem,
 };
 use crate::domain::{
     fault::{Code, Fault},
     layout::UnitName,
 };
 
+/// The key of every fake world.
+const MASTER_KEY: &str = "etc/hostkit/master.key";
 /// More than a tick of the clock that stamps files.
 const TICK: Duration = Duration::from_millis(11);
 
@@ -91,6 +94,13 @@ impl World {
         for program in ["node", "python3"] {
             std::fs::write(at.join("usr/bin").join(program), "").expect("the root is a writable directory");
         }
+        let key = at.join(MASTER_KEY);
+        if !key.exists() {
+            std::fs::create_dir_all(at.join("etc/hostkit")).expect("the root is a writable directory");
+            std::fs::write(&key, format!("{}\n", "A".repeat(43))).expect("the root is a writable directory");
+            let owner = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+            std::fs::set_permissions(&key, owner).expect("it is ours");
+        }
         let mut state = State::default();
         state.accounts.insert("www-data".into(), (33, "/var/www".into()));
         Self { at: at.to_owned(), state: Arc::new(Mutex::new(state)), file: None }
@@ -114,6 +124,7 @@ impl World {
             systemd: Box::new(fake()),
             nginx: Box::new(fake()),
             net: Box::new(fake()),
+            vault: Vault::new(self.at.join(MASTER_KEY)),
             clock: Box::new(super::clock::System),
         }
     }

@@ -1,0 +1,33 @@
+//! What the services that a project stores things in have in common.
+
+use crate::{
+    domain::{env::EnvKey, secret::Sealed},
+    project::ProjectSpec,
+    resource::Any,
+};
+
+/// A service that a project stores things in: a database, Redis, a bucket.
+pub trait DataService {
+    /// What it is made of, in the order it goes up.
+    fn resources(&self, spec: &ProjectSpec) -> Vec<Any>;
+    /// Its variables that are no secret.
+    fn plain(&self, spec: &ProjectSpec) -> Vec<(EnvKey, String)>;
+    /// Its variables that are, sealed for the project and the variable.
+    fn sealed(&self, spec: &ProjectSpec) -> Vec<(EnvKey, Sealed)>;
+    /// Lets the credential go that was valid before the current one; says whether there was one. Both
+    /// are valid until the process has been started anew.
+    fn retire(&mut self) -> bool;
+}
+
+impl ProjectSpec {
+    /// The services it has, in the order they go up.
+    pub fn services(&self) -> Vec<&dyn DataService> {
+        Vec::new()
+    }
+
+    /// Lets every credential go that was valid before the current one; says whether there was one.
+    pub fn retire(&mut self) -> bool {
+        let services: Vec<&mut dyn DataService> = Vec::new();
+        services.into_iter().filter_map(|service| service.retire().then_some(())).count() > 0
+    }
+}
