@@ -1,5 +1,6 @@
 //! Ground floor: values that have been checked. Knows nothing but itself and serde.
 
+pub mod backup;
 pub mod command;
 pub mod env;
 pub mod fault;

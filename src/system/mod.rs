@@ -30,6 +30,7 @@ use crate::domain::layout::{self, HostPath};
 
 pub use self::{
     accounts::{Account, Accounts},
+    backup::Copies,
     clock::Clock,
     fs::{Attr, FileKind, Meta, Root},
     lock::Lock,
@@ -52,6 +53,8 @@ pub struct Host {
     pub nginx: Box<dyn Nginx>,
     /// What listens, and what answers.
     pub net: Box<dyn Net>,
+    /// Copies of what projects store.
+    pub copies: Box<dyn Copies>,
     /// Secrets.
     pub vault: Vault,
     /// Time.
@@ -73,6 +76,7 @@ impl Host {
             systemd: Box::new(systemd::Systemctl),
             nginx: Box::new(nginx::Running),
             net: Box::new(net::Loopback),
+            copies: Box::new(backup::Programs),
             vault: Vault::new(layout::host::master_key().as_path().to_owned()),
             clock: Box::new(clock::System),
         })

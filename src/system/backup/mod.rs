@@ -12,22 +12,30 @@
 //! a salt in the header: nothing of one file fits into another. Chunks are numbered and the last one is
 //! marked, so a file that was cut, reordered or altered anywhere is refused.
 
+mod copies;
+mod database;
 mod manifest;
 mod reader;
 mod stream;
+pub(in crate::system) mod tree;
 mod writer;
 
 use std::fmt;
 
+use anyhow::Result;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use self::copies::{feed, flow};
 pub use self::{
+    copies::{Copies, Programs},
+    database::Door,
     manifest::{Contents, Header, Manifest, Part, Table},
     reader::Reader,
     writer::{Packing, Writer},
 };
+use super::vault::{self, Vault};
 use crate::domain::fault::{Code, Fault};
 
 /// What every backup begins with.
@@ -42,22 +50,21 @@ const MANIFEST: usize = 64 << 20;
 
 /// What the keys of backups are made from. Never shown.
 #[derive(Clone)]
-pub struct Key(Zeroizing<[u8; 32]>);
+pub struct Key {
+    key: vault::Key,
+    /// Tells the master keys apart that they are made from.
+    pub fingerprint: String,
+}
 
 impl Key {
-    /// The key with these bytes.
-    pub fn new(bytes: [u8; 32]) -> Self {
-        Self(Zeroizing::new(bytes))
-    }
-
-    /// A few bytes that tell keys apart and say nothing of them.
-    pub fn fingerprint(&self) -> String {
-        hex(&self.derive("hostkit backup fingerprint", &[])[..8])
+    /// The key for backups of the host whose master key this vault has.
+    pub fn of(vault: &Vault) -> Result<Self> {
+        Ok(Self { key: vault.derive("backup")?, fingerprint: vault.fingerprint()? })
     }
 
     /// A key for one purpose.
-    fn derive(&self, purpose: &str, salt: &[u8]) -> Zeroizing<[u8; 32]> {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0[..]).expect("any length will do");
+    fn derive(&self, purpose: &str, salt: &[u8]) -> vault::Key {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.key[..]).expect("any length will do");
         mac.update(purpose.as_bytes());
         mac.update(&[0]);
         mac.update(salt);
@@ -73,8 +80,8 @@ impl fmt::Debug for Key {
 
 /// The two keys of one backup.
 struct Keys {
-    chunks: Zeroizing<[u8; 32]>,
-    manifest: Zeroizing<[u8; 32]>,
+    chunks: vault::Key,
+    manifest: vault::Key,
 }
 
 impl Keys {

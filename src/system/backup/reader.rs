@@ -32,7 +32,7 @@ impl<R: Read + Seek> Reader<R> {
     /// Reads the two ends of a backup. Wants the key it was made with.
     pub fn open(mut from: R, key: &Key) -> Result<Self> {
         let (header, aad) = begin(&mut from)?;
-        if header.key != key.fingerprint() {
+        if header.key != key.fingerprint {
             bail!(
                 Fault::new(
                     Code::WrongKey,

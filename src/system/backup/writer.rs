@@ -9,6 +9,7 @@ use super::{
     Contents, END, HEADER, Header, Key, Keys, MAGIC, MANIFEST, Manifest, Part, VERSION, hex,
     stream::{self, Sealer},
 };
+use crate::system::vault;
 
 /// The longest piece of a part, in bytes.
 const FRAME: usize = 64 << 10;
@@ -50,10 +51,9 @@ impl<W> std::fmt::Debug for Writer<W> {
 impl<W: Write> Writer<W> {
     /// Begins a backup. Key and salt of the header are filled in.
     pub fn begin(mut out: W, key: &Key, mut header: Header) -> Result<Self> {
-        let mut salt = [0; 32];
-        getrandom::fill(&mut salt).map_err(|e| anyhow::anyhow!("no random numbers: {e}"))?;
-        header.salt = hex(&salt);
-        header.key = key.fingerprint();
+        let salt = vault::random::<32>()?;
+        header.salt = hex(&*salt);
+        header.key.clone_from(&key.fingerprint);
         let text = serde_json::to_vec(&header)?;
         ensure!(text.len() <= HEADER, "a backup's header of {} bytes is too long", text.len());
         let mut aad = MAGIC.to_vec();
@@ -61,7 +61,7 @@ impl<W: Write> Writer<W> {
         aad.extend(u32::try_from(text.len())?.to_be_bytes());
         aad.extend(text);
         out.write_all(&aad).context("writing the backup")?;
-        let keys = Keys::of(key, &salt);
+        let keys = Keys::of(key, &*salt);
         Ok(Self { stream: Sealer::new(out, &keys.chunks, &aad), keys, aad, parts: Vec::new() })
     }
 

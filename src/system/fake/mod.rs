@@ -1,6 +1,8 @@
 //! Stateful fakes of the daemons. They outlive a "crash", exactly as the real ones would, and fail
 //! with the originals' words. Files are real, under another root.
 
+mod copies;
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -54,6 +56,8 @@ pub struct State {
     pub sites: BTreeMap<String, String>,
     /// Sites that nginx was told to load; they come into force after its next answer.
     pub loading: Option<BTreeMap<String, String>>,
+    /// What is in each database, as a text.
+    pub contents: BTreeMap<String, String>,
     /// Ports held by somebody else, with the account.
     pub occupied: BTreeMap<u16, u32>,
     /// Whether nginx is down.
@@ -124,6 +128,7 @@ impl World {
             systemd: Box::new(fake()),
             nginx: Box::new(fake()),
             net: Box::new(fake()),
+            copies: Box::new(fake()),
             vault: Vault::new(self.at.join(MASTER_KEY)),
             clock: Box::new(super::clock::System),
         }
