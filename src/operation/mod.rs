@@ -1,5 +1,6 @@
 //! Running a plan: the only code that takes a plan to the host, forwards or back.
 
+pub mod backup;
 pub mod deploy;
 pub mod init;
 mod launch;

@@ -228,6 +228,7 @@ pub fn host_resources(templates: &Templates) -> Result<Vec<Any>> {
         dir(host::secrets(), 0o700),
         KeyFile { path: host::master_key(), gid: ROOT }.into(),
         dir(host::state(), 0o711),
+        dir(host::backups(), 0o700),
         dir(host::run(), 0o711),
         dir(host::locks(), 0o700),
         dir(host::home_trash(), 0o700),

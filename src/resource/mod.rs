@@ -12,6 +12,7 @@ mod log_file;
 mod release;
 mod service;
 mod site;
+mod tree_swap;
 mod unit;
 
 use std::fmt::Debug;
@@ -30,6 +31,7 @@ pub use self::{
     release::Release,
     service::{Health, Service, probe},
     site::Site,
+    tree_swap::TreeSwap,
     unit::Unit,
 };
 use crate::{domain::layout::HostPath, system::Host};
@@ -166,6 +168,7 @@ kinds! {
     link::Link,
     log_file::LogFile,
     release::Release,
+    tree_swap::TreeSwap,
     unit::Unit,
     service::Service,
     site::Site,

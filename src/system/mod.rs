@@ -32,7 +32,7 @@ pub use self::{
     accounts::{Account, Accounts},
     backup::Copies,
     clock::Clock,
-    fs::{Attr, FileKind, Meta, Root},
+    fs::{Attr, FileKind, Fresh, Meta, Root},
     lock::Lock,
     net::Net,
     nginx::Nginx,

@@ -1,9 +1,12 @@
 //! The crash matrix: die at every effect and every write to the journal, then again while recovering.
 //! Afterwards the world is exactly as before, or exactly as it was to become.
 
-use super::scene::{
-    Act, Scene, Snapshot, brought_back, deleted, deployed, deployed_otherwise, deployed_static, provisioned,
-    purged, restarted, rolled_back, stopped,
+use super::{
+    backup::{backed_up, filled, gone_back, spoiled},
+    scene::{
+        Act, Scene, Snapshot, brought_back, deleted, deployed, deployed_otherwise, deployed_static,
+        provisioned, purged, restarted, rolled_back, stopped,
+    },
 };
 use crate::{
     operation::{session::Mode, survey::doctor},
@@ -23,6 +26,7 @@ const OPERATIONS: &[(&str, &[Act], Act)] = &[
     ("delete", &[provisioned, deployed, deployed_otherwise], deleted),
     ("restore", &[provisioned, deployed, deployed_otherwise, deleted], brought_back),
     ("purge", &[provisioned, deployed, deleted], purged),
+    ("going back to a backup", &[provisioned, deployed, filled, backed_up, spoiled], gone_back),
 ];
 
 fn after(base: &Scene, act: Act) -> Snapshot {
@@ -94,7 +98,14 @@ fn dying_again_while_recovering_changes_nothing_about_that() {
                 continue;
             }
             for m in 1.. {
-                let scene = died.copy();
+                let scene = if name.starts_with("going back") {
+                    // Trees are told apart by numbers that a copy does not keep.
+                    let scene = base.copy();
+                    scene.act_wired(Tripwire::at(n), Mode::Run, act).unwrap_err();
+                    scene
+                } else {
+                    died.copy()
+                };
                 if scene.recover(Tripwire::at(m)).is_ok() {
                     break;
                 }

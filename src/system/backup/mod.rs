@@ -17,10 +17,10 @@ mod database;
 mod manifest;
 mod reader;
 mod stream;
-pub(in crate::system) mod tree;
+mod tree;
 mod writer;
 
-use std::fmt;
+use std::{fmt, io};
 
 use anyhow::Result;
 use hmac::{Hmac, KeyInit, Mac};
@@ -35,7 +35,10 @@ pub use self::{
     reader::Reader,
     writer::{Packing, Writer},
 };
-use super::vault::{self, Vault};
+use super::{
+    fs::full,
+    vault::{self, Vault},
+};
 use crate::domain::fault::{Code, Fault};
 
 /// What every backup begins with.
@@ -97,6 +100,17 @@ impl Keys {
 fn damaged(why: &str) -> Fault {
     Fault::new(Code::InvalidBackup, format!("the backup cannot be used: {why}"))
         .next("hostkit backup list NAME    # shows the others")
+}
+
+/// An error that came through a stream, as the fault it is: a full disk, or what the stream was told.
+pub fn cause(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast::<io::Error>() {
+        Ok(error) => match error.downcast::<Fault>() {
+            Ok(fault) => fault.into(),
+            Err(error) => full(error.into()),
+        },
+        Err(error) => error,
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -22,7 +22,7 @@ use rustix::{
 };
 
 pub use self::fresh::Fresh;
-pub(crate) use self::touch::full;
+pub(super) use self::touch::full;
 use super::Tripwire;
 use crate::domain::{
     fault::{Code, Fault},

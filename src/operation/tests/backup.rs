@@ -1,0 +1,218 @@
+//! Backups: what was there comes back, and what is no backup changes nothing.
+
+use std::collections::BTreeSet;
+
+use super::scene::{Scene, deployed, provisioned, restarted, trash};
+use crate::{
+    domain::{
+        backup::{BackupId, Reason, Scope},
+        fault::{Code, Fault},
+        name::ProjectName,
+    },
+    operation::{
+        backup::{create, delete, list, prune, restore::Piece, restore::restore},
+        session::{Mode, Outcome, Session},
+    },
+    system::Tripwire,
+};
+
+fn blog() -> ProjectName {
+    "blog".parse().unwrap()
+}
+
+fn code(error: &anyhow::Error) -> Code {
+    error.downcast_ref::<Fault>().unwrap_or_else(|| panic!("{error:?}")).code
+}
+
+/// Gives the project something to lose.
+pub(super) fn filled(session: &mut Session<'_>) -> anyhow::Result<()> {
+    let shared = session.host.root.real(&blog().shared());
+    std::fs::create_dir_all(shared.join("uploads"))?;
+    std::fs::write(shared.join("uploads/photo"), "the photo")?;
+    write_env(session, "# mine\nTOKEN='poison'\n")
+}
+
+fn write_env(session: &Session<'_>, users: &str) -> anyhow::Result<()> {
+    use std::io::Write;
+    let mut env = std::fs::OpenOptions::new().append(true).open(session.host.root.real(&blog().env()))?;
+    Ok(env.write_all(users.as_bytes())?)
+}
+
+pub(super) fn backed_up(session: &mut Session<'_>) -> anyhow::Result<()> {
+    create(session, &blog(), Scope::Backup, Reason::Manual).map(drop)
+}
+
+/// Loses some, spoils some, and makes more.
+pub(super) fn spoiled(session: &mut Session<'_>) -> anyhow::Result<()> {
+    let shared = session.host.root.real(&blog().shared());
+    std::fs::remove_file(shared.join("uploads/photo"))?;
+    std::fs::write(shared.join("new"), "made later")?;
+    write_env(session, "LATER='1'\n")?;
+    restarted(session)
+}
+
+pub(super) fn gone_back(session: &mut Session<'_>) -> anyhow::Result<()> {
+    let id = first(session)?;
+    restore(session, &blog(), Scope::Backup, Some(&id), &BTreeSet::new()).map(drop)
+}
+
+fn first(session: &Session<'_>) -> anyhow::Result<BackupId> {
+    Ok(list(session, &blog())?.pop().expect("there is a backup").id)
+}
+
+fn shared(scene: &Scene, path: &str) -> Option<String> {
+    std::fs::read_to_string(scene.real(&format!("/home/blog/shared/{path}"))).ok()
+}
+
+fn env(scene: &Scene) -> String {
+    std::fs::read_to_string(scene.real("/home/blog/.env")).unwrap()
+}
+
+#[test]
+fn what_was_there_comes_back_and_what_came_later_goes() {
+    let scene = Scene::after(&[provisioned, deployed, filled, backed_up, spoiled]);
+    let starts = scene.world.state().starts;
+    scene.act(gone_back).unwrap();
+    assert_eq!(shared(&scene, "uploads/photo").as_deref(), Some("the photo"));
+    assert_eq!(shared(&scene, "new"), None);
+    assert!(env(&scene).ends_with("# mine\nTOKEN='poison'\n"), "{}", env(&scene));
+    assert!(env(&scene).contains("PORT="));
+    assert_eq!(scene.world.state().starts, starts + 1, "the process has its new data");
+    assert!(!scene.real("/home/blog/.shared-incoming").exists());
+}
+
+#[test]
+fn before_it_goes_back_it_makes_a_backup_to_go_forward_to() {
+    let scene = Scene::after(&[provisioned, deployed, filled, backed_up, spoiled, gone_back]);
+    let all = scene.act(|s| list(s, &blog())).unwrap();
+    let reasons: Vec<_> = all.iter().map(|b| b.inside.as_ref().unwrap().0).collect();
+    assert_eq!(reasons, [Reason::Restore, Reason::Manual]);
+    let newest = all[0].id.clone();
+    scene.act(|s| restore(s, &blog(), Scope::Backup, Some(&newest), &BTreeSet::new())).unwrap();
+    assert_eq!(shared(&scene, "new").as_deref(), Some("made later"));
+    assert!(env(&scene).ends_with("TOKEN='poison'\nLATER='1'\n"));
+}
+
+#[test]
+fn some_of_it_can_be_gone_back_to_alone() {
+    let scene = Scene::after(&[provisioned, deployed, filled, backed_up, spoiled]);
+    let only = [Piece::Env].into();
+    scene.act(|s| restore(s, &blog(), Scope::Backup, None, &only)).unwrap();
+    assert_eq!(shared(&scene, "new").as_deref(), Some("made later"));
+    assert!(!env(&scene).contains("LATER"));
+    let only = [Piece::Database].into();
+    let error = scene.act(|s| restore(s, &blog(), Scope::Backup, None, &only)).unwrap_err();
+    assert_eq!(code(&error), Code::InvalidValue);
+}
+
+#[test]
+fn a_process_that_does_not_like_its_old_data_gets_its_new_data_back() {
+    let scene = Scene::after(&[provisioned, deployed, filled, backed_up, spoiled]);
+    let before = scene.snapshot();
+    std::fs::write(scene.real("/home/blog/app/unhealthy"), "").unwrap();
+    let error = scene.act(gone_back).unwrap_err();
+    assert_eq!(code(&error), Code::Unhealthy);
+    std::fs::remove_file(scene.real("/home/blog/app/unhealthy")).unwrap();
+    assert_eq!(shared(&scene, "new").as_deref(), Some("made later"));
+    assert_eq!(scene.snapshot(), before);
+}
+
+#[test]
+fn a_damaged_a_foreign_and_a_misplaced_backup_change_nothing() {
+    let scene = Scene::after(&[provisioned, deployed, filled, backed_up, spoiled]);
+    let path = scene.act(|s| Ok(s.host.root.real(&list(s, &blog())?[0].path))).unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    let before = scene.snapshot();
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 1;
+    for (bytes, wanted) in [
+        (&flipped[..], Code::InvalidBackup),
+        (&whole[..whole.len() / 2], Code::InvalidBackup),
+        (b"PGDMP", Code::InvalidBackup),
+    ] {
+        std::fs::write(&path, bytes).unwrap();
+        assert_eq!(code(&scene.act(gone_back).unwrap_err()), wanted);
+        assert_eq!(scene.snapshot(), before);
+    }
+    // One of another project, with the right name in the right place.
+    let other = Scene::after(&[
+        |s| crate::operation::provision::provision(s, &super::scene::wish("shop")).map(drop),
+        |s| create(s, &"shop".parse()?, Scope::Backup, Reason::Manual).map(drop),
+    ]);
+    let theirs = other.act(|s| Ok(s.host.root.real(&list(s, &"shop".parse()?)?[0].path))).unwrap();
+    std::fs::copy(&theirs, &path).unwrap();
+    assert_eq!(code(&scene.act(gone_back).unwrap_err()), Code::InvalidBackup);
+}
+
+#[test]
+fn a_backup_is_for_root_alone_and_holds_no_secret_in_clear() {
+    use std::os::unix::fs::MetadataExt;
+    let scene = Scene::after(&[provisioned, filled, backed_up]);
+    let path = scene.act(|s| Ok(s.host.root.real(&list(s, &blog())?[0].path))).unwrap();
+    let mode = |p: &std::path::Path| std::fs::metadata(p).unwrap().mode() & 0o777;
+    assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
+    let bytes = std::fs::read(&path).unwrap();
+    assert!(!bytes.windows(6).any(|w| w == b"poison"));
+}
+
+#[test]
+fn a_checkpoint_wants_a_database() {
+    let scene = Scene::after(&[provisioned]);
+    let error = scene.act(|s| create(s, &blog(), Scope::Checkpoint, Reason::Manual)).unwrap_err();
+    assert_eq!(code(&error), Code::WrongState);
+}
+
+#[test]
+fn what_a_dead_backup_left_is_gone_after_the_next_command() {
+    let scene = Scene::after(&[provisioned, filled]);
+    let wire = Tripwire::default();
+    scene.copy().act_wired(wire.clone(), Mode::Run, backed_up).unwrap();
+    let mut left = 0;
+    for n in 1..=wire.crossed() {
+        let scene = scene.copy();
+        let _ = scene.act_wired(Tripwire::at(n), Mode::Run, backed_up);
+        let files = |scene: &Scene| {
+            let dir = std::fs::read_dir(scene.real("/var/lib/hostkit/backups/blog.2000"));
+            dir.map_or(0, |d| {
+                d.filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().starts_with('.')).count()
+            })
+        };
+        left += files(&scene);
+        scene.recover(Tripwire::default()).unwrap();
+        assert_eq!(files(&scene), 0, "died at {n}");
+        for backup in scene.act(|s| list(s, &blog())).unwrap() {
+            assert!(backup.inside.is_ok(), "died at {n}");
+        }
+    }
+    assert!(left > 0, "no death left anything");
+}
+
+#[test]
+fn old_ones_go_and_what_somebody_wanted_stays() {
+    let scene = Scene::after(&[provisioned, backed_up]);
+    for _ in 0..3 {
+        scene.act(|s| create(s, &blog(), Scope::Backup, Reason::Schedule)).unwrap();
+    }
+    let gone = scene.act(|s| prune(s, &blog())).unwrap();
+    assert_eq!(gone.len(), 2);
+    let left = scene.act(|s| list(s, &blog())).unwrap();
+    let reasons: Vec<_> = left.iter().map(|b| b.inside.as_ref().unwrap().0).collect();
+    assert_eq!(reasons, [Reason::Schedule, Reason::Manual]);
+    let id = left[1].id.clone();
+    assert_eq!(scene.act(|s| delete(s, &blog(), Scope::Backup, &id)).unwrap(), Outcome::Changed);
+    let again = scene.act(|s| delete(s, &blog(), Scope::Backup, &id)).unwrap_err();
+    assert_eq!(code(&again), Code::BackupNotFound);
+    assert!(trash(&scene).is_empty());
+}
+
+#[test]
+fn a_dry_run_reads_the_whole_backup_and_changes_nothing() {
+    let scene = Scene::after(&[provisioned, deployed, filled, backed_up, spoiled]);
+    let (before, wire) = (scene.snapshot(), Tripwire::default());
+    let (outcome, restored) = scene
+        .act_wired(wire.clone(), Mode::DryRun, |s| restore(s, &blog(), Scope::Backup, None, &BTreeSet::new()))
+        .unwrap();
+    assert_eq!(outcome, Outcome::WouldChange);
+    assert_eq!(restored.pieces, [Piece::Shared, Piece::Env]);
+    assert_eq!((scene.snapshot(), wire.crossed()), (before, 0));
+}
