@@ -22,6 +22,7 @@ pub fn main() -> ExitCode {
         // One that is no text is no number either, and is refused; it is not "absent".
         sudo_uid: std::env::var_os("SUDO_UID").map(|uid| uid.to_string_lossy().into_owned()),
         no_color: std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty()),
+        terminal: std::env::var("TERM").ok(),
         directory: std::env::current_dir().ok(),
     };
     cli::main(std::env::args_os().collect(), environment)

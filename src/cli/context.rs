@@ -30,6 +30,8 @@ pub(crate) struct Environment {
     pub(crate) sudo_uid: Option<String>,
     /// Whether `NO_COLOR` is set.
     pub(crate) no_color: bool,
+    /// `TERM`.
+    pub(crate) terminal: Option<String>,
     /// The directory the caller stands in.
     pub(crate) directory: Option<PathBuf>,
 }
@@ -150,6 +152,11 @@ impl Context {
             return Ok(crate::system::fake::World::kept(root)?.host(Tripwire::default()));
         }
         Host::real()
+    }
+
+    /// What kind of terminal the caller has, for programs that take it over.
+    pub(super) fn terminal(&self) -> &str {
+        self.environment.terminal.as_deref().unwrap_or("dumb")
     }
 
     /// Where a path that the caller typed leads.

@@ -1,7 +1,11 @@
 //! Words in, an exit status out. Knows clap and the operations; touches nothing itself.
 
 mod answer;
+mod backup;
+mod checkpoint;
 mod context;
+mod db;
+mod db_look;
 mod doctor;
 mod host;
 mod lifecycle;
@@ -158,6 +162,9 @@ commands! {
     Man(meta::ManArgs) = "man";
     Help(meta::HelpArgs) = "help";
     [Project(project) = "project", "Make, list, show, delete and bring back projects"];
+    [Backup(backup) = "backup", "Back up everything a project stores, and go back to it"];
+    [Checkpoint(checkpoint) = "checkpoint", "Keep a project's database as it is, and go back to it"];
+    [Db(db) = "db", "A project's database: make it, ask it, copy it, change its password"];
 }
 
 const HELP: &str = "{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}";

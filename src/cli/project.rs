@@ -33,19 +33,22 @@ pub(super) const OVERVIEW: &[&str] =
 pub(crate) struct CreateArgs {
     #[command(flatten)]
     provision: ProvisionArgs,
+    /// Make a database as well
+    #[arg(long, conflicts_with = "no_db", help_heading = "Services")]
+    with_db: bool,
 }
 
 impl Verb for CreateArgs {
     const NAME: &'static str = "project create";
     const POLICY: Policy = ProvisionArgs::POLICY;
     const EXAMPLES: &'static [&'static str] =
-        &["hostkit project create blog", "hostkit project create api --node"];
+        &["hostkit project create blog", "hostkit project create api --node --with-db"];
 
     fn project(&self) -> Option<&ProjectName> {
         self.provision.project()
     }
     fn run(self, cx: &mut Context) -> Result<Answer> {
-        self.provision.run(cx)
+        self.provision.bare(self.with_db).run(cx)
     }
 }
 

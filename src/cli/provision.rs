@@ -64,12 +64,12 @@ impl RuntimeArgs {
     }
 }
 
-/// Words of the contract for services that are on by default. None of them is offered yet, so there
-/// is nothing to leave out; scripts may say so all the same.
+/// Services that are on by default, and the words to leave them out. Those that are not offered yet
+/// may be left out all the same.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct WithoutArgs {
-    /// Make no database (none is made yet)
-    #[arg(long, hide_short_help = true, help_heading = "Services")]
+    /// Make no database
+    #[arg(long, help_heading = "Services")]
     no_db: bool,
     /// Make no object storage (none is made yet)
     #[arg(long, hide_short_help = true, help_heading = "Services")]
@@ -102,6 +102,14 @@ pub(crate) struct ProvisionArgs {
     without: WithoutArgs,
 }
 
+impl ProvisionArgs {
+    /// The same without the services that were not asked for.
+    pub(super) fn bare(mut self, database: bool) -> Self {
+        self.without.no_db |= !database;
+        self
+    }
+}
+
 impl Verb for ProvisionArgs {
     const NAME: &'static str = "provision";
     const POLICY: Policy = Policy::Root;
@@ -109,6 +117,7 @@ impl Verb for ProvisionArgs {
         "hostkit provision blog",
         "hostkit provision site --static --source examples/static",
         "hostkit provision api --node --dry-run",
+        "hostkit provision site --static --no-db",
         "hostkit provision worker-api --start-cmd './server --port $PORT'",
     ];
 
@@ -122,6 +131,7 @@ impl Verb for ProvisionArgs {
             runtime: self.runtime.runtime(),
             start: self.runtime.start(),
             port: self.port,
+            database: !self.without.no_db,
             foreign: if self.adopt { Foreign::Adopt } else { Foreign::Refuse },
         };
         let mode = if self.dry_run { Mode::DryRun } else { Mode::Run };

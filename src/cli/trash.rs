@@ -33,9 +33,6 @@ struct Doomed {
     dry_run: bool,
 }
 
-/// What happens to it.
-type Fate = fn(&mut Session<'_>, &ProjectName) -> Result<(Outcome, TrashRow)>;
-
 impl Doomed {
     /// Shows what would be done, or has the name said and does it.
     fn meet(
@@ -43,7 +40,7 @@ impl Doomed {
         cx: &mut Context,
         (verb, warning): (&str, &str),
         exists: impl FnOnce(&mut Session<'_>) -> Result<()>,
-        fate: Fate,
+        fate: impl Fn(&mut Session<'_>, &ProjectName) -> Result<(Outcome, TrashRow)>,
         answer: impl FnOnce(&TrashRow) -> Answer,
     ) -> Result<Answer> {
         if self.dry_run {
@@ -54,37 +51,41 @@ impl Doomed {
             return Ok(Answer::planned(&plan.unwrap_or_default()));
         }
         cx.look(exists)?;
-        self.confirm(cx, verb, warning)?;
+        let again = format!("project {verb}");
+        confirmed(cx, &self.name, self.confirm.as_deref(), &again, warning)?;
         let (outcome, row) = cx.session(Mode::Run, |session| fate(session, &self.name))?;
         Ok(answer(&row).outcome(outcome))
     }
+}
 
-    /// Has the name typed, on a terminal or as `--confirm`.
-    fn confirm(&self, cx: &Context, verb: &str, what: &str) -> Result<()> {
-        let name = &self.name;
-        let again = format!("hostkit project {verb} {name} --confirm {name}");
-        let typed = match &self.confirm {
-            Some(said) => said.clone(),
-            None if cx.may_ask => {
-                // A terminal that is gone answers nothing, which confirms nothing.
-                let _ = write!(std::io::stderr(), "{what}\nType the project's name to {verb} it: ");
-                source::ask()?
-            }
-            None => {
-                return Err(Fault::new(
-                    Code::ConfirmationNeeded,
-                    format!("to {verb} `{name}`, say its name"),
-                )
+/// Has a project's name typed, on a terminal or as `--confirm`, before `verb` is done to it.
+pub(super) fn confirmed(
+    cx: &Context,
+    name: &ProjectName,
+    said: Option<&str>,
+    verb: &str,
+    what: &str,
+) -> Result<()> {
+    let again = format!("hostkit {verb} {name} --confirm {name}");
+    let act = verb.split(' ').next_back().unwrap_or(verb);
+    let typed = match said {
+        Some(said) => said.to_owned(),
+        None if cx.may_ask => {
+            // A terminal that is gone answers nothing, which confirms nothing.
+            let _ = write!(std::io::stderr(), "{what}\nType the project's name to {act} it: ");
+            source::ask()?
+        }
+        None => {
+            return Err(Fault::new(Code::ConfirmationNeeded, format!("to {act} `{name}`, say its name"))
                 .next(again)
                 .into());
-            }
-        };
-        if typed == name.as_str() {
-            return Ok(());
         }
-        let typed: String = typed.chars().take(40).flat_map(char::escape_debug).collect();
-        Err(Fault::new(Code::ConfirmationNeeded, format!("`{typed}` is not `{name}`")).next(again).into())
+    };
+    if typed == name.as_str() {
+        return Ok(());
     }
+    let typed: String = typed.chars().take(40).flat_map(char::escape_debug).collect();
+    Err(Fault::new(Code::ConfirmationNeeded, format!("`{typed}` is not `{name}`")).next(again).into())
 }
 
 /// Delete a project; its home and logs can be brought back for 7 days
@@ -92,6 +93,9 @@ impl Doomed {
 pub(crate) struct DeleteArgs {
     #[command(flatten)]
     doomed: Doomed,
+    /// Make no last backup: its database and what else it stores are lost
+    #[arg(long)]
+    no_backup: bool,
 }
 
 impl Verb for DeleteArgs {
@@ -108,9 +112,15 @@ impl Verb for DeleteArgs {
     }
     fn run(self, cx: &mut Context) -> Result<Answer> {
         let name = &self.doomed.name;
-        let warning = "Its home and logs go to the trash for 7 days.";
+        let warning = if self.no_backup {
+            "Its home and logs go to the trash for 7 days; its database is lost."
+        } else {
+            "Its home, its logs and a last backup are kept for 7 days."
+        };
         let exists = |session: &mut Session<'_>| session.project(name).map(drop);
-        self.doomed.meet(cx, ("delete", warning), exists, delete, |row| {
+        let last = !self.no_backup;
+        let fate = |session: &mut Session<'_>, name: &ProjectName| delete(session, name, last);
+        self.doomed.meet(cx, ("delete", warning), exists, fate, |row| {
             let data = json!({ "deleted_at": row.deleted_at, "expires_at": row.expires_at });
             let text = format!("Deleted {name}. Its home and logs are in the trash until {}", row.expires_at);
             Answer::new(text, data).next(format!("hostkit project restore {name}    # undo"))

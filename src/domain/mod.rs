@@ -13,3 +13,4 @@ pub mod release;
 pub mod runtime;
 pub mod secret;
 pub mod shared_dir;
+pub mod sql_name;

@@ -2,7 +2,10 @@
 
 use anyhow::Result;
 
-use super::session::{Mode, Outcome, Session};
+use super::{
+    database,
+    session::{Mode, Outcome, Session},
+};
 use crate::{
     domain::{
         fault::{Code, Fault},
@@ -11,6 +14,7 @@ use crate::{
     },
     plan::{Foreign, Plan},
     project::host_resources,
+    resource::Any,
 };
 
 /// The domain that projects stand under until the administrator names one: it always leads here.
@@ -37,9 +41,13 @@ pub fn init(session: &mut Session<'_>, base_domain: Option<&Hostname>) -> Result
     };
     let known = session.store.setting(VAULT_KEY)?;
     guard_key(session, known.as_deref())?;
-    let wanted = host_resources(&session.templates)?;
+    let mut wanted = host_resources(&session.templates)?;
+    wanted.extend(database::cluster(session)?);
+    // What was set up on a server that does not answer now stays HostKit's, and is not looked at.
+    let at_hand = |r: &Any| !matches!(r, Any::Cluster(_)) || wanted.iter().any(|w| w.id() == r.id());
+    let (owned, away): (Vec<Any>, Vec<Any>) = session.store.owned("")?.into_iter().partition(at_hand);
     // The names are HostKit's own: what an earlier installation left there is taken over.
-    let plan = Plan::between(session.store.owned("")?, wanted, Foreign::Adopt, &session.host)?;
+    let plan = Plan::between(owned, wanted, Foreign::Adopt, &session.host)?;
     let same = before.as_deref() == Some(base_domain.as_str())
         && known.is_some()
         && !session.store.owned("")?.is_empty();
@@ -48,7 +56,7 @@ pub fn init(session: &mut Session<'_>, base_domain: Option<&Hostname>) -> Result
     } else {
         session.carry_out("", "init", &plan, |registry| {
             registry.set("base_domain", base_domain.as_str())?;
-            registry.own("", plan.wanted())
+            registry.own("", plan.wanted().chain(&away))
         })?
     };
     if session.mode == Mode::Run && known.is_none() {

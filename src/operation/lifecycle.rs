@@ -4,6 +4,7 @@ use anyhow::{Result, bail};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
+    backup, database,
     provision::free_port,
     session::{Mode, Outcome, Session},
 };
@@ -103,7 +104,7 @@ pub(super) fn retire(session: &mut Session<'_>, name: &ProjectName) -> Result<()
 }
 
 /// Carries out a plan of an existing project that will own `all`.
-fn settle(
+pub(super) fn settle(
     session: &mut Session<'_>,
     verb: &'static str,
     spec: &ProjectSpec,
@@ -211,16 +212,21 @@ fn choose<'r>(
     }
 }
 
-/// Deletes a project: its home and logs go to the trash, everything else goes.
-pub fn delete(session: &mut Session<'_>, name: &ProjectName) -> Result<(Outcome, TrashRow)> {
+/// Deletes a project: a last backup is made, unless none is wanted; its home and logs go to the trash,
+/// everything else goes.
+pub fn delete(session: &mut Session<'_>, name: &ProjectName, last: bool) -> Result<(Outcome, TrashRow)> {
     let _held = session.enter(name.as_str(), "delete")?;
     let ProjectRow { spec, created_at, created_by } = session.project(name)?;
+    if last && session.mode == Mode::Run {
+        backup::last(session, &spec)?;
+    }
     let resources = session.store.owned(name.as_str())?;
     let plan = Plan::between(resources.clone(), Vec::new(), Foreign::Refuse, &session.host)?;
     let now = session.host.clock.now();
     let (deleted_at, expires_at) = (format!("{now:.0}"), format!("{:.0}", now + TRASH));
     let row = TrashRow { spec, resources, created_at, created_by, deleted_at, expires_at };
     let outcome = session.carry_out(name.as_str(), "delete", &plan, |registry| registry.trash(&row))?;
+    database::forget(session, row.spec.uid);
     Ok((outcome, row))
 }
 
@@ -252,13 +258,16 @@ pub fn restore(session: &mut Session<'_>, name: &ProjectName) -> Result<(Outcome
     if used {
         spec.port = free_port(session)?;
     }
+    if session.mode == Mode::Run {
+        backup::revive(session, &spec)?;
+    }
     let plan = Plan::between(resources, session.wanted(&spec)?, Foreign::Refuse, &session.host)?;
-    let outcome = session.carry_out(name.as_str(), "restore", &plan, |registry| {
+    let brought_back = session.carry_out(name.as_str(), "restore", &plan, |registry| {
         registry.untrash(spec.uid)?;
         registry.add_project(&spec, &created_at, &created_by)?;
         registry.own(name.as_str(), plan.wanted())
-    })?;
-    Ok((outcome, spec))
+    });
+    Ok((brought_back?, spec))
 }
 
 /// Deletes a deleted project for good.
@@ -299,6 +308,7 @@ fn empty(session: &mut Session<'_>, spec: &ProjectSpec) -> Result<()> {
     for place in [spec.name.home_trash(spec.uid), spec.name.log_trash(spec.uid)] {
         session.host.root.shred(&doomed(&place))?;
     }
+    session.host.root.shred(&spec.name.backups(spec.uid))?;
     let mark = format!("{}.{}.", spec.name, spec.uid);
     for entry in session.host.root.list(&host::home_trash())? {
         if entry.starts_with(&mark) {
@@ -324,11 +334,22 @@ pub fn collect(session: &mut Session<'_>) -> Result<usize> {
             gone += 1;
         } else if let Ok(_held) = session.enter(row.spec.name.as_str(), "gc") {
             doom(session, row)?;
+            backup::outlive(session, &row.spec)?;
             gone += 1;
         }
     }
     let mut known: Vec<ProjectSpec> = session.store.projects()?.into_iter().map(|p| p.spec).collect();
     known.extend(kept.into_iter().map(|row| row.spec));
+    for uid in database::gone(session)? {
+        let Some(owner) = known.iter().find(|spec| spec.uid == uid).map(|spec| spec.name.to_string()) else {
+            continue;
+        };
+        if session.mode == Mode::DryRun {
+            gone += 1;
+        } else if let Ok(_held) = session.enter(&owner, "gc") {
+            gone += database::drop_gone(session, uid)?;
+        }
+    }
     for trash in [host::home_trash(), host::log_trash()] {
         for entry in session.host.root.list(&trash)? {
             let Some(owner) = spare(&entry, &known) else { continue };

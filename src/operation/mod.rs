@@ -1,6 +1,7 @@
 //! Running a plan: the only code that takes a plan to the host, forwards or back.
 
 pub mod backup;
+pub mod database;
 pub mod deploy;
 pub mod init;
 mod launch;

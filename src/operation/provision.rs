@@ -2,7 +2,10 @@
 
 use anyhow::{Result, bail};
 
-use super::session::{Outcome, Session};
+use super::{
+    database,
+    session::{Outcome, Session},
+};
 use crate::{
     domain::{
         command::StartCommand,
@@ -34,6 +37,8 @@ pub struct Wish {
     pub start: Option<StartCommand>,
     /// Its port, when it is not to be chosen.
     pub port: Option<Port>,
+    /// Whether it is to have a database.
+    pub database: bool,
     /// Whether an account or a file that exists may be taken over.
     pub foreign: Foreign,
 }
@@ -41,10 +46,13 @@ pub struct Wish {
 /// Provisions a project; says what it is now.
 pub fn provision(session: &mut Session<'_>, wish: &Wish) -> Result<(Outcome, ProjectSpec)> {
     let _held = session.enter_host(wish.name.as_str(), "provision")?;
-    let spec = match session.store.project(&wish.name)? {
+    let mut spec = match session.store.project(&wish.name)? {
         Some(row) => renewed(session, row.spec, wish)?,
         None => fresh(session, wish)?,
     };
+    if wish.database && spec.database.is_none() {
+        spec.database = Some(database::fresh(session, &spec)?);
+    }
     let adopted = session.host.accounts.find(spec.name.as_str())?.is_some();
     let owned = session.store.owned(spec.name.as_str())?;
     let exists = session.store.project(&wish.name)?.is_some();
@@ -109,6 +117,8 @@ fn fresh(session: &Session<'_>, wish: &Wish) -> Result<ProjectSpec> {
         kept: Vec::new(),
         lineage: Vec::new(),
         shared: std::collections::BTreeSet::new(),
+        backups: None,
+        database: None,
     })
 }
 

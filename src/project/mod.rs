@@ -1,10 +1,12 @@
 //! What a project is: checked values, and the resources it is made of, in the order it goes up.
 
 pub mod config;
+pub mod database;
 pub mod detect;
 mod place;
 mod procfile;
 mod resources;
+pub mod schedule;
 mod service;
 mod spec;
 pub mod template;

@@ -51,6 +51,7 @@ pub fn project_resources(spec: &ProjectSpec, templates: &Templates) -> Result<Ve
         }
     }
     all.push(site(spec, templates)?.into());
+    all.extend(spec.backups.iter().flat_map(|schedule| schedule.resources(&spec.name)));
     Ok(all)
 }
 

@@ -22,12 +22,13 @@ pub trait DataService {
 impl ProjectSpec {
     /// The services it has, in the order they go up.
     pub fn services(&self) -> Vec<&dyn DataService> {
-        Vec::new()
+        let database = self.database.as_ref().map(|service| service as &dyn DataService);
+        [database].into_iter().flatten().collect()
     }
 
     /// Lets every credential go that was valid before the current one; says whether there was one.
     pub fn retire(&mut self) -> bool {
-        let services: Vec<&mut dyn DataService> = Vec::new();
-        services.into_iter().filter_map(|service| service.retire().then_some(())).count() > 0
+        let database = self.database.as_mut().map(|service| service as &mut dyn DataService);
+        [database].into_iter().flatten().filter_map(|service| service.retire().then_some(())).count() > 0
     }
 }

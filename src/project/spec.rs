@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::detect::Workdir;
+use super::{database::Database, detect::Workdir, schedule::Schedule};
 use crate::domain::{
     command::StartCommand, hostname::Hostname, name::ProjectName, port::Port, release::ReleaseId,
     runtime::Runtime, shared_dir::SharedDir,
@@ -59,6 +59,12 @@ pub struct ProjectSpec {
     pub lineage: Vec<ReleaseId>,
     /// Directories that every release of the project shares. They only ever become more.
     pub shared: BTreeSet<SharedDir>,
+    /// Whether its backups are made every day, and when.
+    #[serde(default)]
+    pub backups: Option<Schedule>,
+    /// Its database.
+    #[serde(default)]
+    pub database: Option<Database>,
 }
 
 impl ProjectSpec {

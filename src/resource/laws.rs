@@ -91,9 +91,10 @@ fn observing_crosses_no_effect() {
     }
 }
 
-/// A release needs a staged tree, a service its unit file and account, a swap two trees: the crash
-/// matrix of `operation` covers them in their surroundings.
+/// A database and a swap need a role and another database, a release a staged tree, a service its unit
+/// file and account, a timer its unit file, a swap of trees two trees: the crash matrix of `operation` covers them in their
+/// surroundings.
 #[test]
 fn only_these_kinds_cannot_stand_alone() {
-    assert_eq!(Any::samples().1, ["release", "tree-swap", "service"]);
+    assert_eq!(Any::samples().1, ["database", "database-swap", "release", "tree-swap", "service", "timer"]);
 }

@@ -1,6 +1,9 @@
 //! What a resource is: four verbs over one thing on the host, and the list of the kinds there are.
 
 mod account;
+mod cluster;
+mod database;
+mod database_swap;
 mod directory;
 mod env_file;
 mod file;
@@ -10,8 +13,10 @@ mod laws;
 mod link;
 mod log_file;
 mod release;
+mod role;
 mod service;
 mod site;
+mod timer;
 mod tree_swap;
 mod unit;
 
@@ -22,6 +27,9 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use self::{
     account::UnixAccount,
+    cluster::Cluster,
+    database::Database,
+    database_swap::DatabaseSwap,
     directory::Directory,
     env_file::EnvFile,
     file::ManagedFile,
@@ -29,8 +37,10 @@ pub use self::{
     link::Link,
     log_file::LogFile,
     release::Release,
+    role::Role,
     service::{Health, Service, probe},
     site::Site,
+    timer::Timer,
     tree_swap::TreeSwap,
     unit::Unit,
 };
@@ -161,6 +171,10 @@ macro_rules! kinds {
 
 kinds! {
     account::UnixAccount,
+    cluster::Cluster,
+    role::Role,
+    database::Database,
+    database_swap::DatabaseSwap,
     directory::Directory,
     env_file::EnvFile,
     file::ManagedFile,
@@ -171,5 +185,6 @@ kinds! {
     tree_swap::TreeSwap,
     unit::Unit,
     service::Service,
+    timer::Timer,
     site::Site,
 }

@@ -15,6 +15,7 @@ pub mod invoker;
 pub mod lock;
 pub mod net;
 pub mod nginx;
+pub mod postgres;
 pub mod process;
 pub mod source;
 pub mod systemd;
@@ -36,6 +37,7 @@ pub use self::{
     lock::Lock,
     net::Net,
     nginx::Nginx,
+    postgres::Postgres,
     systemd::{Systemd, UnitStatus},
     tripwire::Tripwire,
     vault::Vault,
@@ -55,6 +57,8 @@ pub struct Host {
     pub net: Box<dyn Net>,
     /// Copies of what projects store.
     pub copies: Box<dyn Copies>,
+    /// The database server.
+    pub postgres: Box<dyn Postgres>,
     /// Secrets.
     pub vault: Vault,
     /// Time.
@@ -77,6 +81,7 @@ impl Host {
             nginx: Box::new(nginx::Running),
             net: Box::new(net::Loopback),
             copies: Box::new(backup::Programs),
+            postgres: Box::new(postgres::Server::default()),
             vault: Vault::new(layout::host::master_key().as_path().to_owned()),
             clock: Box::new(clock::System),
         })

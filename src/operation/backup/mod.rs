@@ -5,6 +5,8 @@
 
 mod database;
 pub mod restore;
+pub mod schedule;
+pub mod verify;
 mod write;
 
 use std::fs;
@@ -19,10 +21,11 @@ use crate::{
         layout::{HostPath, host},
         name::ProjectName,
     },
+    event::Event,
     project::ProjectSpec,
     system::{
         Attr,
-        backup::{Contents, Header, Key, Manifest, Reader},
+        backup::{Contents, Header, Key, Manifest, Reader, cause},
     },
 };
 
@@ -174,4 +177,54 @@ pub fn prune(session: &mut Session<'_>, name: &ProjectName) -> Result<Vec<Stored
         }
     }
     Ok(gone)
+}
+
+/// The last backup of a project that is to be deleted.
+pub(super) fn last(session: &mut Session<'_>, spec: &ProjectSpec) -> Result<()> {
+    let name = &spec.name;
+    write(session, spec, Scope::Backup, Reason::Final).map(drop).map_err(|error| {
+        match error.downcast::<Fault>() {
+            Ok(mut fault) => {
+                fault.message = format!("the last backup cannot be made: {}", fault.message);
+                fault
+                    .next(format!("hostkit project delete {name} --no-backup    # its data is lost then"))
+                    .into()
+            }
+            Err(error) => error.context(format!(
+                "the last backup cannot be made; `hostkit project delete {name} --no-backup` does without"
+            )),
+        }
+    })
+}
+
+/// Loads the database of a deleted project from its last backup, to where one lies that was taken away:
+/// bringing the project back takes it from there.
+pub(super) fn revive(session: &mut Session<'_>, spec: &ProjectSpec) -> Result<()> {
+    if spec.database.is_none() {
+        return Ok(());
+    }
+    let is_last = |s: &Stored| s.inside.as_ref().is_ok_and(|(reason, _)| *reason == Reason::Final);
+    let Some(backup) = stored(session, &spec.name, spec.uid)?.into_iter().find(is_last) else {
+        let message = "there is no last backup: the database comes back empty";
+        session.ui.emit(Event::Warned { message });
+        return Ok(());
+    };
+    let mut reader = open(session, &backup.path)?;
+    reader.check()?;
+    database::clear(session, spec)?;
+    let loaded = reader.each(|part, from| match part.name.as_str() {
+        write::DATABASE => database::revive(session, spec, from),
+        _ => Ok(()),
+    });
+    loaded.map_err(cause)
+}
+
+/// Lets the backups go of a project whose time in the trash is over, except those that somebody wanted.
+pub(super) fn outlive(session: &mut Session<'_>, spec: &ProjectSpec) -> Result<()> {
+    for backup in stored(session, &spec.name, spec.uid)? {
+        if !matches!(backup.inside, Ok((Reason::Manual, _))) {
+            session.host.root.remove(&backup.path)?;
+        }
+    }
+    session.host.root.rmdir(&spec.name.backups(spec.uid)).map(drop)
 }

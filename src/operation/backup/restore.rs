@@ -1,13 +1,15 @@
 //! Going back to a backup: everything is loaded beside what is there, and takes its place in one operation.
 
-use std::{collections::BTreeSet, fs, io::Read, time::Instant};
+use std::{collections::BTreeSet, fs, io::Read, path::PathBuf, time::Instant};
 
 use anyhow::{Context, Result, bail};
 
 use super::{
-    Attr, BackupId, Mode, Outcome, ProjectName, ProjectSpec, Reader, Reason, Scope, Session, Stored, choose,
+    Attr, BackupId, Key, Mode, Outcome, ProjectName, ProjectSpec, Reader, Reason, Scope, Session, Stored,
+    choose,
     database::{self, Loaded},
-    write::{DATABASE, ENV, SHARED, write},
+    known,
+    write::{DATABASE, ENV, Entry, PROJECT, SHARED, write},
 };
 use crate::{
     domain::{
@@ -15,10 +17,16 @@ use crate::{
         secret::Secret,
     },
     event::Event,
-    operation::HostState,
+    operation::{
+        HostState, lifecycle,
+        provision::{Wish, provision},
+    },
     plan::{Foreign, Plan},
     resource::{Any, EnvFile, TreeSwap},
-    system::backup::{Part, cause},
+    system::{
+        Vault,
+        backup::{Part, cause, open_path},
+    },
 };
 
 /// A kind of data that can be gone back to by itself.
@@ -57,18 +65,115 @@ pub struct Restored {
     pub safety: Option<Stored>,
 }
 
+/// Where a backup is.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    /// Among those of a project, which may have been deleted.
+    Project {
+        /// The project.
+        name: ProjectName,
+        /// The backup, or the newest.
+        id: Option<BackupId>,
+    },
+    /// In a file, perhaps of another host.
+    File {
+        /// The file.
+        file: PathBuf,
+        /// The master key of the host that made it.
+        key: Option<PathBuf>,
+    },
+}
+
+/// Finds a backup and opens it.
+fn find(session: &Session<'_>, origin: &Origin, scope: Scope) -> Result<(BackupId, Reader<fs::File>)> {
+    match origin {
+        Origin::Project { name, id } => {
+            let (name, uid) = known(session, name)?;
+            choose(session, &name, uid, scope, id.as_ref())
+        }
+        Origin::File { file, key } => {
+            let key = match key {
+                Some(path) => Key::of(&Vault::new(path.clone()))?,
+                None => Key::of(&session.host.vault)?,
+            };
+            let reader = Reader::open(open_path(file)?, &key)?;
+            Ok((reader.header.id.parse()?, reader))
+        }
+    }
+}
+
 /// Goes back to a backup or a checkpoint of a project: to all that is in it, or to some of it.
 pub fn restore(
     session: &mut Session<'_>,
     name: &ProjectName,
     scope: Scope,
-    id: Option<&BackupId>,
+    origin: &Origin,
     only: &BTreeSet<Piece>,
 ) -> Result<(Outcome, Restored)> {
     let _held = session.enter(name.as_str(), "restore")?;
     let spec = session.project(name)?.spec;
-    let (id, mut reader) = choose(session, name, spec.uid, scope, id)?;
+    let (id, mut reader) = find(session, origin, scope)?;
+    let theirs = &reader.header.project;
+    if *theirs != name.as_str() {
+        bail!(
+            Fault::new(
+                Code::InvalidBackup,
+                format!("the backup is one of the project `{theirs}`, not of `{name}`")
+            )
+            .next("give `--as` to make a new project of it")
+        );
+    }
     replace(session, &spec, id, &mut reader, only, Some(scope))
+}
+
+/// Makes a new project of a backup, with an account, a port and passwords of its own.
+pub fn adopt(
+    session: &mut Session<'_>,
+    origin: &Origin,
+    name: &ProjectName,
+    only: &BTreeSet<Piece>,
+) -> Result<(Outcome, Restored)> {
+    let (id, mut reader) = find(session, origin, Scope::Backup)?;
+    if session.store.project(name)?.is_some() {
+        bail!(
+            Fault::new(Code::NameTaken, format!("a project `{name}` exists"))
+                .next(format!("hostkit backup restore {name} --file FILE    # puts its own backup back"))
+        );
+    }
+    // All of it, before anything is made.
+    let mut entry = None;
+    reader.each(|part, from| {
+        if part.name == PROJECT {
+            entry = Some(serde_json::from_reader::<_, Entry>(from)?);
+        }
+        Ok(())
+    })?;
+    let Some(Entry { spec, .. }) = entry else {
+        bail!(Fault::new(Code::InvalidBackup, "it says nothing of its project: is it a checkpoint?"))
+    };
+    let wish = Wish {
+        name: name.clone(),
+        runtime: spec.asked.or(spec.runtime()),
+        start: spec.start.clone(),
+        database: spec.database.is_some(),
+        port: None,
+        foreign: Foreign::Refuse,
+    };
+    let (outcome, made) = provision(session, &wish)?;
+    if session.mode == Mode::DryRun {
+        return Ok((outcome, Restored { id, pieces: Vec::new(), safety: None }));
+    }
+    let held = session.enter(name.as_str(), "restore")?;
+    let done = replace(session, &made, id, &mut reader, only, None);
+    drop(held);
+    done.map_err(|error| {
+        match lifecycle::delete(session, name, false).and_then(|_| lifecycle::purge(session, name)) {
+            Ok(_) => error,
+            Err(undoing) => error.context(HostState(format!(
+                "`{name}` was made and is without data, and could not be removed: {undoing:#}"
+            ))),
+        }
+    })
 }
 
 /// Has what a backup holds take the place of what a project has. The caller holds its lock.
@@ -151,7 +256,10 @@ fn load(
         let piece = pieces.iter().find(|piece| piece.word() == name);
         match piece {
             None => {}
-            Some(Piece::Database) => loaded.swaps.push(database::load(session, spec, from)?),
+            Some(Piece::Database) => {
+                database::load(session, spec, from)?;
+                loaded.swaps.push(database::swap(spec));
+            }
             Some(Piece::Shared) => loaded.swaps.push(shared(session, spec, from)?),
             Some(Piece::Env) => {
                 let mut text = String::new();

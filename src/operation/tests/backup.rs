@@ -10,14 +10,22 @@ use crate::{
         name::ProjectName,
     },
     operation::{
-        backup::{create, delete, list, prune, restore::Piece, restore::restore},
+        backup::{
+            create, delete, list, prune,
+            restore::{Origin, Piece, restore},
+        },
         session::{Mode, Outcome, Session},
     },
-    system::Tripwire,
+    system::{Tripwire, postgres::Question},
 };
 
 fn blog() -> ProjectName {
     "blog".parse().unwrap()
+}
+
+/// The project's own backup of this name, or its newest.
+fn from(id: Option<BackupId>) -> Origin {
+    Origin::Project { name: blog(), id }
 }
 
 fn code(error: &anyhow::Error) -> Code {
@@ -29,7 +37,23 @@ pub(super) fn filled(session: &mut Session<'_>) -> anyhow::Result<()> {
     let shared = session.host.root.real(&blog().shared());
     std::fs::create_dir_all(shared.join("uploads"))?;
     std::fs::write(shared.join("uploads/photo"), "the photo")?;
+    tell(session, "INSERT one");
+    tell(session, "INSERT two");
     write_env(session, "# mine\nTOKEN='poison'\n")
+}
+
+/// Writes something to the project's database.
+fn tell(session: &Session<'_>, sql: &str) {
+    let spec = session.project(&blog()).unwrap().spec;
+    let url = crate::operation::database::address(session, &spec).unwrap();
+    let question = Question { sql: sql.to_owned(), limit: 1, write: true };
+    session.host.postgres.ask(&url, &question).unwrap();
+}
+
+/// What is in the project's database.
+fn contents(scene: &Scene) -> Vec<String> {
+    let state = scene.world.state();
+    state.postgres.as_ref().unwrap().databases["blog_db"].contents.clone()
 }
 
 fn write_env(session: &Session<'_>, users: &str) -> anyhow::Result<()> {
@@ -47,13 +71,14 @@ pub(super) fn spoiled(session: &mut Session<'_>) -> anyhow::Result<()> {
     let shared = session.host.root.real(&blog().shared());
     std::fs::remove_file(shared.join("uploads/photo"))?;
     std::fs::write(shared.join("new"), "made later")?;
+    tell(session, "DELETE two");
     write_env(session, "LATER='1'\n")?;
     restarted(session)
 }
 
 pub(super) fn gone_back(session: &mut Session<'_>) -> anyhow::Result<()> {
     let id = first(session)?;
-    restore(session, &blog(), Scope::Backup, Some(&id), &BTreeSet::new()).map(drop)
+    restore(session, &blog(), Scope::Backup, &from(Some(id)), &BTreeSet::new()).map(drop)
 }
 
 fn first(session: &Session<'_>) -> anyhow::Result<BackupId> {
@@ -78,7 +103,11 @@ fn what_was_there_comes_back_and_what_came_later_goes() {
     assert!(env(&scene).ends_with("# mine\nTOKEN='poison'\n"), "{}", env(&scene));
     assert!(env(&scene).contains("PORT="));
     assert_eq!(scene.world.state().starts, starts + 1, "the process has its new data");
+    assert_eq!(contents(&scene), ["INSERT one", "INSERT two"]);
     assert!(!scene.real("/home/blog/.shared-incoming").exists());
+    let databases =
+        scene.world.state().postgres.as_ref().unwrap().databases.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(databases, ["blog_db", "postgres", "template1"]);
 }
 
 #[test]
@@ -88,7 +117,7 @@ fn before_it_goes_back_it_makes_a_backup_to_go_forward_to() {
     let reasons: Vec<_> = all.iter().map(|b| b.inside.as_ref().unwrap().0).collect();
     assert_eq!(reasons, [Reason::Restore, Reason::Manual]);
     let newest = all[0].id.clone();
-    scene.act(|s| restore(s, &blog(), Scope::Backup, Some(&newest), &BTreeSet::new())).unwrap();
+    scene.act(|s| restore(s, &blog(), Scope::Backup, &from(Some(newest)), &BTreeSet::new())).unwrap();
     assert_eq!(shared(&scene, "new").as_deref(), Some("made later"));
     assert!(env(&scene).ends_with("TOKEN='poison'\nLATER='1'\n"));
 }
@@ -97,12 +126,28 @@ fn before_it_goes_back_it_makes_a_backup_to_go_forward_to() {
 fn some_of_it_can_be_gone_back_to_alone() {
     let scene = Scene::after(&[provisioned, deployed, filled, backed_up, spoiled]);
     let only = [Piece::Env].into();
-    scene.act(|s| restore(s, &blog(), Scope::Backup, None, &only)).unwrap();
+    scene.act(|s| restore(s, &blog(), Scope::Backup, &from(None), &only)).unwrap();
     assert_eq!(shared(&scene, "new").as_deref(), Some("made later"));
     assert!(!env(&scene).contains("LATER"));
+    assert_eq!(contents(&scene).len(), 3);
     let only = [Piece::Database].into();
-    let error = scene.act(|s| restore(s, &blog(), Scope::Backup, None, &only)).unwrap_err();
+    let first = scene.act(|s| first(s)).unwrap();
+    scene.act(|s| restore(s, &blog(), Scope::Backup, &from(Some(first)), &only)).unwrap();
+    assert_eq!(contents(&scene).len(), 2);
+    assert_eq!(shared(&scene, "new").as_deref(), Some("made later"));
+}
+
+#[test]
+fn a_checkpoint_is_of_the_database_alone_and_holds_nothing_else() {
+    let scene = Scene::after(&[provisioned, deployed, filled]);
+    scene.act(|s| create(s, &blog(), Scope::Checkpoint, Reason::Manual)).unwrap();
+    scene.act(spoiled).unwrap();
+    let only = [Piece::Shared].into();
+    let error = scene.act(|s| restore(s, &blog(), Scope::Checkpoint, &from(None), &only)).unwrap_err();
     assert_eq!(code(&error), Code::InvalidValue);
+    scene.act(|s| restore(s, &blog(), Scope::Checkpoint, &from(None), &BTreeSet::new())).unwrap();
+    assert_eq!(contents(&scene), ["INSERT one", "INSERT two"]);
+    assert_eq!(shared(&scene, "new").as_deref(), Some("made later"));
 }
 
 #[test]
@@ -158,6 +203,7 @@ fn a_backup_is_for_root_alone_and_holds_no_secret_in_clear() {
 #[test]
 fn a_checkpoint_wants_a_database() {
     let scene = Scene::after(&[provisioned]);
+    scene.act(|s| crate::operation::database::delete(s, &blog())).unwrap();
     let error = scene.act(|s| create(s, &blog(), Scope::Checkpoint, Reason::Manual)).unwrap_err();
     assert_eq!(code(&error), Code::WrongState);
 }
@@ -210,9 +256,11 @@ fn a_dry_run_reads_the_whole_backup_and_changes_nothing() {
     let scene = Scene::after(&[provisioned, deployed, filled, backed_up, spoiled]);
     let (before, wire) = (scene.snapshot(), Tripwire::default());
     let (outcome, restored) = scene
-        .act_wired(wire.clone(), Mode::DryRun, |s| restore(s, &blog(), Scope::Backup, None, &BTreeSet::new()))
+        .act_wired(wire.clone(), Mode::DryRun, |s| {
+            restore(s, &blog(), Scope::Backup, &from(None), &BTreeSet::new())
+        })
         .unwrap();
     assert_eq!(outcome, Outcome::WouldChange);
-    assert_eq!(restored.pieces, [Piece::Shared, Piece::Env]);
+    assert_eq!(restored.pieces, Piece::ALL);
     assert_eq!((scene.snapshot(), wire.crossed()), (before, 0));
 }

@@ -135,6 +135,11 @@ impl Scene {
         // Counters, and systemd's memory of files, which only shows in what it starts.
         (state.reloads, state.starts) = (0, 0);
         state.known.clear();
+        // What nobody can have back any more, and `gc` comes for.
+        if let Some(cluster) = &mut state.postgres {
+            cluster.roles.retain(|name, _| !name.contains("_gone_"));
+            cluster.databases.retain(|name, _| !name.contains("_gone_"));
+        }
         Snapshot { files, state, registry: self.registry() }
     }
     fn registry(&self) -> String {
@@ -219,7 +224,14 @@ pub(super) fn put(session: &mut Session<'_>, files: &[(&str, &str)]) -> Result<(
 }
 
 pub(super) fn wish(name: &str) -> Wish {
-    Wish { name: name.parse().unwrap(), runtime: None, start: None, port: None, foreign: Foreign::Refuse }
+    Wish {
+        name: name.parse().unwrap(),
+        runtime: None,
+        start: None,
+        port: None,
+        database: true,
+        foreign: Foreign::Refuse,
+    }
 }
 
 pub(super) fn provisioned(session: &mut Session<'_>) -> Result<()> {
@@ -247,7 +259,7 @@ pub(super) fn restarted(session: &mut Session<'_>) -> Result<()> {
     power(session, &"blog".parse()?, Power::Restart).map(drop)
 }
 pub(super) fn deleted(session: &mut Session<'_>) -> Result<()> {
-    delete(session, &"blog".parse()?).map(drop)
+    delete(session, &"blog".parse()?, true).map(drop)
 }
 pub(super) fn brought_back(session: &mut Session<'_>) -> Result<()> {
     restore(session, &"blog".parse()?).map(drop)

@@ -6,32 +6,27 @@
 
 use std::{
     io::{Read, Write},
-    path::PathBuf,
     process::Stdio,
-    time::Duration,
 };
 
+use ::postgres::{Client, Config, IsolationLevel, Transaction};
 use anyhow::{Context, Result, anyhow};
-use postgres::{Client, Config, IsolationLevel, NoTls, config::Host};
 
 use super::{Table, flow};
-use crate::{domain::secret::Secret, system::exec::Tool};
+use crate::{
+    domain::secret::Secret,
+    system::postgres::{self, session::tool},
+};
 
 /// A project's way into a database of its own.
 #[derive(Clone, Debug)]
 pub struct Door {
-    /// The account that the programs run under.
-    pub uid: u32,
-    /// Its group.
-    pub gid: u32,
-    /// The address that the project itself uses.
+    /// The account, and group, that the programs run under.
+    pub account: u32,
+    /// The database's address, with a login and its password.
     pub url: Secret,
-    /// The database, which may be another than the address names.
-    pub database: String,
 }
 
-/// How long connecting may take.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// What a role's defaults are for its application; a backup takes as long as it takes. The rest has equal
 /// rows make equal texts, whoever asks.
 const OPTIONS: &str = "-c search_path= -c statement_timeout=0 -c idle_in_transaction_session_timeout=0 \
@@ -53,7 +48,6 @@ const TABLES: &str = "
 pub(super) fn dump(door: &Door, out: &mut dyn Write) -> Result<(Vec<Table>, String)> {
     let mut client = connect(door)?;
     let version: String = client.query_one("SHOW server_version", &[]).map_err(explain)?.get(0);
-    let number: String = client.query_one("SHOW server_version_num", &[]).map_err(explain)?.get(0);
     let mut transaction = client
         .build_transaction()
         .isolation_level(IsolationLevel::RepeatableRead)
@@ -69,7 +63,8 @@ pub(super) fn dump(door: &Door, out: &mut dyn Write) -> Result<(Vec<Table>, Stri
         "--lock-wait-timeout=30s",
         &format!("--snapshot={snapshot}"),
     ];
-    let mut running = program("pg_dump", &number, door)?.start(arguments, Stdio::null(), Stdio::piped())?;
+    let mut running =
+        tool("pg_dump", door.account, &door.url)?.start(arguments, Stdio::null(), Stdio::piped())?;
     let mut stdout = running.stdout.take().context("its standard output")?;
     // Counting reads every row once more; there is time for it while the dump is packed.
     let tables = std::thread::scope(|threads| {
@@ -83,18 +78,20 @@ pub(super) fn dump(door: &Door, out: &mut dyn Write) -> Result<(Vec<Table>, Stri
 
 /// Loads a dump into an empty database. Everything in it belongs to the role that loads it.
 pub(super) fn load(door: &Door, from: &mut dyn Read) -> Result<()> {
-    let mut client = connect(door)?;
-    let number: String = client.query_one("SHOW server_version_num", &[]).map_err(explain)?.get(0);
-    drop(client);
+    let config: Config =
+        door.url.reveal().parse().map_err(|_| anyhow!("the database's address is damaged"))?;
     let arguments = [
         "--format=custom",
         "--no-owner",
         "--no-privileges",
         "--exit-on-error",
         "--no-password",
-        &format!("--dbname={}", door.database),
+        &format!("--dbname={}", config.get_dbname().unwrap_or_default()),
     ];
-    super::feed(program("pg_restore", &number, door)?.start(arguments, Stdio::piped(), Stdio::null())?, from)
+    super::feed(
+        tool("pg_restore", door.account, &door.url)?.start(arguments, Stdio::piped(), Stdio::null())?,
+        from,
+    )
 }
 
 /// The tables of a database with their rows counted and summed up.
@@ -109,7 +106,7 @@ pub(super) fn tables(door: &Door) -> Result<Vec<Table>> {
     count(&mut transaction)
 }
 
-fn count(transaction: &mut postgres::Transaction<'_>) -> Result<Vec<Table>> {
+fn count(transaction: &mut Transaction<'_>) -> Result<Vec<Table>> {
     let names: Vec<String> =
         transaction.query(TABLES, &[]).map_err(explain)?.into_iter().map(|row| row.get(0)).collect();
     let mut tables = Vec::new();
@@ -127,48 +124,10 @@ fn count(transaction: &mut postgres::Transaction<'_>) -> Result<Vec<Table>> {
     Ok(tables)
 }
 
-/// A program of the server's version. What it needs to connect is in its environment alone.
-fn program(name: &'static str, version: &str, door: &Door) -> Result<Tool> {
-    let config = address(door)?;
-    let major = version.parse::<u32>().context("the server's version")? / 10_000;
-    let own = PathBuf::from(format!("/usr/lib/postgresql/{major}/bin/{name}"));
-    let tool = if own.exists() { Tool::at(name, own) } else { Tool::find(name, "postgresql-client")? };
-    let host = match config.get_hosts().first() {
-        Some(Host::Unix(path)) => path.to_string_lossy().into_owned(),
-        Some(Host::Tcp(name)) => name.clone(),
-        None => "localhost".to_owned(),
-    };
-    let port = config.get_ports().first().copied().unwrap_or(5432);
-    let password = String::from_utf8_lossy(config.get_password().unwrap_or_default()).into_owned();
-    Ok(tool
-        .by(door.uid, door.gid)
-        .env("PGHOST", host)
-        .env("PGPORT", port.to_string())
-        .env("PGUSER", config.get_user().unwrap_or_default())
-        .env("PGPASSWORD", password)
-        .env("PGDATABASE", door.database.as_str())
-        .env("PGAPPNAME", "hostkit")
-        .env("PGCONNECT_TIMEOUT", PATIENCE.as_secs().to_string()))
-}
-
-fn address(door: &Door) -> Result<Config> {
-    // What the parser says of it may hold a piece of it.
-    let mut config: Config =
-        door.url.reveal().parse().map_err(|_| anyhow!("the database's address is damaged"))?;
-    config.dbname(&door.database).application_name("hostkit").connect_timeout(PATIENCE).options(OPTIONS);
-    Ok(config)
-}
-
 fn connect(door: &Door) -> Result<Client> {
-    address(door)?.connect(NoTls).map_err(explain)
+    postgres::connect::role(&door.url, OPTIONS)
 }
 
-fn explain(error: postgres::Error) -> anyhow::Error {
-    use crate::domain::fault::{Code, Fault};
-    match error.as_db_error() {
-        Some(said) => anyhow!("PostgreSQL refuses: {}", said.message()),
-        None => Fault::new(Code::ServiceDown, "PostgreSQL cannot be reached")
-            .next("systemctl start postgresql")
-            .into(),
-    }
+fn explain(error: ::postgres::Error) -> anyhow::Error {
+    postgres::connect::explain(&error)
 }

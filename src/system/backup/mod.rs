@@ -20,9 +20,9 @@ mod stream;
 mod tree;
 mod writer;
 
-use std::{fmt, io};
+use std::{fmt, fs::File, io, path::Path};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
@@ -94,6 +94,19 @@ impl Keys {
             manifest: key.derive("hostkit backup manifest", salt),
         }
     }
+}
+
+/// A backup that lies where somebody says.
+pub fn open_path(path: &Path) -> Result<File> {
+    let shown = path.display();
+    let refuse = |why: String| {
+        Fault::new(Code::InvalidSource, format!("the backup `{shown}` {why}")).next(format!("ls -l {shown}"))
+    };
+    let file = File::open(path).map_err(|e| refuse(format!("cannot be read: {e}")))?;
+    if !file.metadata().is_ok_and(|meta| meta.is_file()) {
+        bail!(refuse("is not a regular file".to_owned()));
+    }
+    Ok(file)
 }
 
 /// The refusal of a file that is no backup, or no longer the one that was written.

@@ -14,31 +14,32 @@ use crate::system::backup::{Copies, Door, Table};
 /// What a dump begins with.
 const MAGIC: &str = "PGDMP ";
 
-fn counted(text: &str) -> Vec<Table> {
-    let rows = text.lines().count() as u64;
-    let sum = Sha256::digest(text).iter().map(|b| format!("{b:02x}")).collect();
-    vec![Table { name: "public.rows".into(), rows, sum }]
+fn counted(contents: &[String]) -> Vec<Table> {
+    let sum = Sha256::digest(contents.concat()).iter().map(|b| format!("{b:02x}")).collect();
+    vec![Table { name: "public.rows".into(), rows: contents.len() as u64, sum }]
+}
+
+/// The database that an address names.
+fn named(door: &Door) -> String {
+    door.url.reveal().rsplit_once('/').map(|(_, name)| name.to_owned()).unwrap_or_default()
 }
 
 impl Fake {
-    fn content(&self, database: &str) -> Result<String> {
-        let state = self.world.state();
-        state
-            .contents
-            .get(database)
-            .cloned()
-            .with_context(|| format!("database \"{database}\" does not exist"))
+    fn contents(&self, door: &Door) -> Result<Vec<String>> {
+        let (state, name) = (self.world.state(), named(door));
+        let kept = state.postgres.as_ref().and_then(|cluster| cluster.databases.get(&name));
+        Ok(kept.with_context(|| format!("database \"{name}\" does not exist"))?.contents.clone())
     }
 }
 
 impl Copies for Fake {
     fn dump(&self, door: &Door, out: &mut dyn Write) -> Result<(Vec<Table>, String)> {
-        let text = self.content(&door.database)?;
-        write!(out, "{MAGIC}{text}")?;
-        Ok((counted(&text), "15.0".into()))
+        let contents = self.contents(door)?;
+        write!(out, "{MAGIC}{}", serde_json::to_string(&contents)?)?;
+        Ok((counted(&contents), "15.0".into()))
     }
     fn tables(&self, door: &Door) -> Result<Vec<Table>> {
-        Ok(counted(&self.content(&door.database)?))
+        Ok(counted(&self.contents(door)?))
     }
     fn load(&mut self, door: &Door, from: &mut dyn Read) -> Result<()> {
         let mut text = String::new();
@@ -46,11 +47,13 @@ impl Copies for Fake {
         let Some(text) = text.strip_prefix(MAGIC) else {
             bail!("pg_restore: error: input file does not appear to be a valid archive");
         };
-        if !self.content(&door.database)?.is_empty() {
+        if !self.contents(door)?.is_empty() {
             bail!("pg_restore: error: relation \"rows\" already exists");
         }
+        let contents: Vec<String> = serde_json::from_str(text)?;
         self.effect("pg_restore", |state| {
-            state.contents.insert(door.database.clone(), text.to_owned());
+            let cluster = state.postgres.as_mut().context("it is installed")?;
+            cluster.databases.get_mut(&named(door)).context("it was just there")?.contents = contents;
             Ok(())
         })
     }

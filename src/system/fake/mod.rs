@@ -2,6 +2,7 @@
 //! with the originals' words. Files are real, under another root.
 
 mod copies;
+pub mod postgres;
 
 use std::{
     collections::BTreeMap,
@@ -56,8 +57,9 @@ pub struct State {
     pub sites: BTreeMap<String, String>,
     /// Sites that nginx was told to load; they come into force after its next answer.
     pub loading: Option<BTreeMap<String, String>>,
-    /// What is in each database, as a text.
-    pub contents: BTreeMap<String, String>,
+    /// The database server, if one is installed.
+    #[serde(default)]
+    pub postgres: Option<postgres::Cluster>,
     /// Ports held by somebody else, with the account.
     pub occupied: BTreeMap<u16, u32>,
     /// Whether nginx is down.
@@ -105,7 +107,15 @@ impl World {
             let owner = std::os::unix::fs::PermissionsExt::from_mode(0o600);
             std::fs::set_permissions(&key, owner).expect("it is ours");
         }
+        let rules = at.join(postgres::RULES);
+        let text = "local all all peer\nhost all all 127.0.0.1/32 scram-sha-256\n";
+        if !rules.exists() {
+            std::fs::create_dir_all(at.join("etc/postgresql/15/main"))
+                .expect("the root is a writable directory");
+            std::fs::write(&rules, text).expect("the root is a writable directory");
+        }
         let mut state = State::default();
+        state.postgres = Some(postgres::Cluster { rules: text.to_owned(), ..postgres::Cluster::default() });
         state.accounts.insert("www-data".into(), (33, "/var/www".into()));
         Self { at: at.to_owned(), state: Arc::new(Mutex::new(state)), file: None }
     }
@@ -129,6 +139,7 @@ impl World {
             nginx: Box::new(fake()),
             net: Box::new(fake()),
             copies: Box::new(fake()),
+            postgres: Box::new(fake()),
             vault: Vault::new(self.at.join(MASTER_KEY)),
             clock: Box::new(super::clock::System),
         }
