@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::scene::{Scene, deployed, provisioned, restarted, trash};
+use super::scene::{Scene, brought_back, deleted, deployed, provisioned, purged, restarted, trash};
 use crate::{
     domain::{
         backup::{BackupId, Reason, Scope},
@@ -12,9 +12,13 @@ use crate::{
     operation::{
         backup::{
             create, delete, list, prune,
-            restore::{Origin, Piece, restore},
+            restore::{Origin, Piece, adopt, restore},
+            schedule::schedule,
+            verify::verify,
         },
+        lifecycle::collect,
         session::{Mode, Outcome, Session},
+        survey::doctor,
     },
     system::{Tripwire, postgres::Question},
 };
@@ -263,4 +267,127 @@ fn a_dry_run_reads_the_whole_backup_and_changes_nothing() {
     assert_eq!(outcome, Outcome::WouldChange);
     assert_eq!(restored.pieces, Piece::ALL);
     assert_eq!((scene.snapshot(), wire.crossed()), (before, 0));
+}
+
+pub(super) fn scheduled(session: &mut Session<'_>) -> anyhow::Result<()> {
+    schedule(session, &blog(), Some("03:15".parse()?)).map(drop)
+}
+
+pub(super) fn unscheduled(session: &mut Session<'_>) -> anyhow::Result<()> {
+    schedule(session, &blog(), None).map(drop)
+}
+
+#[test]
+fn a_backup_is_proven_by_loading_it_and_leaves_nothing_behind() {
+    let scene = Scene::after(&[provisioned, deployed, filled, backed_up]);
+    let before = scene.snapshot();
+    let proven = scene.act(|s| verify(s, &blog(), None)).unwrap();
+    assert_eq!(proven.tables.unwrap()[0].rows, 2);
+    assert_eq!(scene.snapshot(), before);
+    let left = |scene: &Scene| {
+        let state = scene.world.state();
+        let cluster = state.postgres.as_ref().unwrap();
+        cluster.roles.keys().chain(cluster.databases.keys()).any(|name| name.contains("_gone_"))
+    };
+    assert!(!left(&scene));
+    // Whatever a dead one leaves goes with the trash.
+    let wire = Tripwire::default();
+    scene.copy().act_wired(wire.clone(), Mode::Run, |s| verify(s, &blog(), None)).unwrap();
+    let mut seen = false;
+    for n in 1..=wire.crossed() {
+        let scene = scene.copy();
+        let _ = scene.act_wired(Tripwire::at(n), Mode::Run, |s| verify(s, &blog(), None));
+        seen |= left(&scene);
+        scene.act(collect).unwrap();
+        assert!(!left(&scene), "died at {n}");
+        assert_eq!(contents(&scene).len(), 2, "died at {n}");
+    }
+    assert!(seen, "no death left anything");
+}
+
+#[test]
+fn a_deleted_project_comes_back_with_its_data_from_its_last_backup() {
+    let scene = Scene::after(&[provisioned, deployed, filled, deleted]);
+    let gone = |scene: &Scene| {
+        let state = scene.world.state();
+        !state.postgres.as_ref().unwrap().databases.keys().any(|name| name.contains("blog"))
+    };
+    assert!(gone(&scene), "nothing of it is left in the server");
+    let reasons: Vec<_> =
+        scene.act(|s| list(s, &blog())).unwrap().iter().map(|b| b.inside.as_ref().unwrap().0).collect();
+    assert_eq!(reasons, [Reason::Final]);
+    scene.act(brought_back).unwrap();
+    assert_eq!(contents(&scene), ["INSERT one", "INSERT two"]);
+    assert_eq!(shared(&scene, "uploads/photo").as_deref(), Some("the photo"));
+    scene.act(deleted).unwrap();
+    scene.act(purged).unwrap();
+    assert!(!scene.real("/var/lib/hostkit/backups/blog.2000").exists());
+}
+
+#[test]
+fn a_project_whose_last_backup_cannot_be_made_is_not_deleted_unless_none_is_wanted() {
+    let scene = Scene::after(&[provisioned, deployed, filled]);
+    let before = scene.snapshot();
+    std::fs::remove_file(scene.real("/etc/hostkit/master.key")).unwrap();
+    let error = scene.act(deleted).unwrap_err();
+    assert_eq!(code(&error), Code::VaultKey);
+    assert!(error.downcast_ref::<Fault>().unwrap().next.iter().any(|n| n.contains("--no-backup")));
+    let after = scene.snapshot();
+    assert_eq!(after.rest(), before.rest());
+    assert!(scene.real("/home/blog/.env").exists());
+}
+
+#[test]
+fn a_new_project_is_made_of_a_deleted_ones_backup() {
+    let scene = Scene::after(&[provisioned, deployed, filled, deleted]);
+    let new: ProjectName = "again".parse().unwrap();
+    let from = from(None);
+    scene.act(|s| adopt(s, &from, &new, &BTreeSet::new())).unwrap();
+    let state = scene.world.state();
+    let databases = &state.postgres.as_ref().unwrap().databases;
+    assert_eq!(databases["again_db"].contents, ["INSERT one", "INSERT two"]);
+    drop(state);
+    let env = std::fs::read_to_string(scene.real("/home/again/.env")).unwrap();
+    assert!(env.contains("PROJECT_NAME='again'") && env.contains("TOKEN='poison'"), "{env}");
+    assert!(!env.contains("blog"), "{env}");
+    assert!(scene.real("/home/again/shared/uploads/photo").exists());
+    let error = scene.act(|s| adopt(s, &from, &new, &BTreeSet::new())).unwrap_err();
+    assert_eq!(code(&error), Code::NameTaken);
+}
+
+#[test]
+fn a_backup_of_another_host_needs_that_hosts_key() {
+    let (there, here) = (Scene::after(&[provisioned, filled, backed_up]), Scene::new());
+    std::fs::write(here.real("/etc/hostkit/master.key"), format!("{}A", "B".repeat(42))).unwrap();
+    let file = there.act(|s| Ok(s.host.root.real(&list(s, &blog())?[0].path))).unwrap();
+    let origin = |key: Option<&str>| Origin::File { file: file.clone(), key: key.map(|k| there.real(k)) };
+    let (none, before) = (BTreeSet::new(), here.snapshot());
+    let error = here.act(|s| adopt(s, &origin(None), &blog(), &none)).unwrap_err();
+    assert_eq!(code(&error), Code::WrongKey);
+    assert_eq!(here.snapshot(), before);
+    here.act(|s| adopt(s, &origin(Some("/etc/hostkit/master.key")), &blog(), &none)).unwrap();
+    assert_eq!(contents(&here), ["INSERT one", "INSERT two"]);
+}
+
+#[test]
+fn doctor_misses_the_backups_that_were_to_be_made() {
+    let scene = Scene::after(&[provisioned, scheduled]);
+    let missing = |scene: &Scene| {
+        let survey = scene.act_wired(Tripwire::default(), Mode::DryRun, |s| doctor(s, None)).unwrap();
+        survey.findings.into_iter().map(|f| format!("{}: {}", f.what, f.problem)).collect::<Vec<_>>()
+    };
+    assert_eq!(missing(&scene), [""; 0], "none can be missing yet");
+    let age = |scene: &Scene| {
+        let db = rusqlite::Connection::open(scene.real("/var/lib/hostkit/registry.db")).unwrap();
+        let sql = "UPDATE project SET spec = replace(spec, '2096-11-20T', '2096-11-18T')";
+        assert_eq!(db.execute(sql, []).unwrap(), 1);
+    };
+    age(&scene);
+    assert_eq!(missing(&scene), ["backups: none has succeeded since 2096-11-18T08:02:31Z"]);
+    scene.act(backed_up).unwrap();
+    assert_eq!(missing(&scene), [""; 0]);
+    // An old one will not do.
+    let dir = scene.real("/var/lib/hostkit/backups/blog.2000");
+    std::fs::rename(dir.join("20961120-080231.backup"), dir.join("20961118-080231.backup")).unwrap();
+    assert_eq!(missing(&scene), ["backups: the last one that succeeded is 48 hours old"]);
 }
