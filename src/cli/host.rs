@@ -15,9 +15,19 @@ use crate::{
     operation::{
         init::init,
         lifecycle::collect,
+        redis::Takeover,
         session::{Mode, Outcome},
     },
 };
+
+/// What becomes of a Redis that is in use.
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+enum RedisArg {
+    /// Closed to all who give no name
+    Close,
+    /// Left alone
+    Leave,
+}
 
 /// Set the host up for HostKit; doing it again changes nothing
 #[derive(Args, Clone, Debug)]
@@ -25,6 +35,9 @@ pub(crate) struct InitArgs {
     /// The domain that projects' addresses stand under, such as `example.com`
     #[arg(long, value_name = "DOMAIN")]
     base_domain: Option<Hostname>,
+    /// What becomes of a Redis that is in use: close it to all who give no name, or leave it alone
+    #[arg(long, value_name = "WHAT", help_heading = "Services")]
+    redis: Option<RedisArg>,
     /// Show what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -39,8 +52,13 @@ impl Verb for InitArgs {
     fn run(self, cx: &mut Context) -> Result<Answer> {
         let mode = if self.dry_run { Mode::DryRun } else { Mode::Run };
         cx.may_be_new = true;
+        let takeover = match self.redis {
+            None => Takeover::Unused,
+            Some(RedisArg::Close) => Takeover::Close,
+            Some(RedisArg::Leave) => Takeover::Leave,
+        };
         let (outcome, set, planned) = cx.session(mode, |session| {
-            let (outcome, set) = init(session, self.base_domain.as_ref())?;
+            let (outcome, set) = init(session, self.base_domain.as_ref(), takeover)?;
             Ok((outcome, set, session.planned.take()))
         })?;
         if let Some(plan) = planned {

@@ -18,10 +18,11 @@ use crate::{
     operation::{
         HostState,
         provision::{Wish, provision},
+        redis::Asked,
         session::{Mode, Outcome},
     },
     plan::Foreign,
-    project::ProjectSpec,
+    project::{ProjectSpec, redis::MEMORY},
 };
 
 /// The runtime a user names; without one it is detected at the first deploy.
@@ -100,6 +101,21 @@ pub(crate) struct ProvisionArgs {
     dry_run: bool,
     #[command(flatten)]
     without: WithoutArgs,
+    /// A database of the Redis that projects share, or a Redis of its own
+    #[arg(long, value_name = "KIND", help_heading = "Services")]
+    redis: Option<RedisKind>,
+    /// The memory of a Redis of its own, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = MEMORY, value_parser = clap::value_parser!(u32).range(4..=1_048_576), requires = "redis", help_heading = "Services")]
+    redis_memory: u32,
+}
+
+/// What kind of Redis a project gets.
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+pub(crate) enum RedisKind {
+    /// A database and a user of its own in the shared server
+    Shared,
+    /// A server of its own
+    Dedicated,
 }
 
 impl ProvisionArgs {
@@ -126,7 +142,20 @@ impl Verb for ProvisionArgs {
     }
 
     fn run(self, cx: &mut Context) -> Result<Answer> {
+        self.make(cx, true)
+    }
+}
+
+impl ProvisionArgs {
+    /// Makes the project, `with_services` or only with those that are named.
+    pub(super) fn make(self, cx: &mut Context, with_services: bool) -> Result<Answer> {
+        let redis = match self.redis {
+            Some(RedisKind::Shared) => Some(Asked::Shared),
+            Some(RedisKind::Dedicated) => Some(Asked::Dedicated(self.redis_memory)),
+            None => with_services.then_some(Asked::Any),
+        };
         let wish = Wish {
+            redis,
             name: self.name.clone(),
             runtime: self.runtime.runtime(),
             start: self.runtime.start(),

@@ -56,6 +56,8 @@ codes! {
     ReleaseNotFound = "RELEASE_NOT_FOUND", 4;
     /// No backup or checkpoint of that name
     BackupNotFound = "BACKUP_NOT_FOUND", 4;
+    /// No variable or secret of that name, or no such version of the environment
+    VariableNotFound = "VARIABLE_NOT_FOUND", 4;
     /// A name that somebody else holds: an account, a project
     NameTaken = "NAME_TAKEN", 5;
     /// A port that somebody else holds

@@ -76,6 +76,10 @@ pub mod host {
     pub fn secrets() -> HostPath {
         etc().join("secrets")
     }
+    /// Data of Redis servers that are one project's alone.
+    pub fn redis_homes() -> HostPath {
+        state().join("redis")
+    }
     /// HostKit's state.
     pub fn state() -> HostPath {
         HostPath::fixed("/var/lib/hostkit")
@@ -139,6 +143,28 @@ pub mod host {
     /// Trees taken from [`logs`].
     pub fn log_trash() -> HostPath {
         logs().join(".trash")
+    }
+}
+
+/// Places of the Redis server that projects share.
+pub mod redis {
+    use super::{HostPath, host};
+
+    /// Its settings: HostKit's, after the distribution's.
+    pub fn conf() -> HostPath {
+        host::etc().join("redis.conf")
+    }
+    /// Its users.
+    pub fn users() -> HostPath {
+        HostPath::fixed("/etc/redis/users.acl")
+    }
+    /// The password of HostKit's user.
+    pub fn key() -> HostPath {
+        host::secrets().join("redis")
+    }
+    /// Where it listens for HostKit; only its own account can make a socket there.
+    pub fn socket() -> HostPath {
+        HostPath::fixed("/run/redis/hostkit.sock")
     }
 }
 

@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use super::{
     database,
+    redis::{self, Takeover},
     session::{Mode, Outcome, Session},
 };
 use crate::{
@@ -31,7 +32,11 @@ pub struct Host {
 }
 
 /// Sets the host up.
-pub fn init(session: &mut Session<'_>, base_domain: Option<&Hostname>) -> Result<(Outcome, Host)> {
+pub fn init(
+    session: &mut Session<'_>,
+    base_domain: Option<&Hostname>,
+    takeover: Takeover,
+) -> Result<(Outcome, Host)> {
     let _held = session.enter("", "init")?;
     let before = session.store.setting("base_domain")?;
     let base_domain = match (base_domain, &before) {
@@ -42,6 +47,7 @@ pub fn init(session: &mut Session<'_>, base_domain: Option<&Hostname>) -> Result
     let known = session.store.setting(VAULT_KEY)?;
     guard_key(session, known.as_deref())?;
     let mut wanted = host_resources(&session.templates)?;
+    wanted.extend(redis::host_resources(session, takeover)?);
     wanted.extend(database::cluster(session)?);
     // What was set up on a server that does not answer now stays HostKit's, and is not looked at.
     let at_hand = |r: &Any| !matches!(r, Any::Cluster(_)) || wanted.iter().any(|w| w.id() == r.id());
@@ -50,12 +56,14 @@ pub fn init(session: &mut Session<'_>, base_domain: Option<&Hostname>) -> Result
     let plan = Plan::between(owned, wanted, Foreign::Adopt, &session.host)?;
     let same = before.as_deref() == Some(base_domain.as_str())
         && known.is_some()
+        && takeover == Takeover::Unused
         && !session.store.owned("")?.is_empty();
     let outcome = if plan.is_noop() && same {
         Outcome::Unchanged
     } else {
         session.carry_out("", "init", &plan, |registry| {
             registry.set("base_domain", base_domain.as_str())?;
+            redis::remember(registry, takeover)?;
             registry.own("", plan.wanted().chain(&away))
         })?
     };

@@ -3,11 +3,15 @@
 pub mod backup;
 pub mod database;
 pub mod deploy;
+pub mod environment;
 pub mod init;
 mod launch;
 pub mod lifecycle;
 pub mod provision;
 pub mod recovery;
+pub mod redis;
+pub mod rollback;
+pub mod secrets;
 pub mod session;
 pub mod survey;
 

@@ -4,6 +4,7 @@ use anyhow::{Result, bail};
 
 use super::{
     database,
+    redis::{self, Asked},
     session::{Outcome, Session},
 };
 use crate::{
@@ -37,6 +38,8 @@ pub struct Wish {
     pub start: Option<StartCommand>,
     /// Its port, when it is not to be chosen.
     pub port: Option<Port>,
+    /// The Redis it is to have; `None`: what it has.
+    pub redis: Option<Asked>,
     /// Whether it is to have a database.
     pub database: bool,
     /// Whether an account or a file that exists may be taken over.
@@ -50,6 +53,9 @@ pub fn provision(session: &mut Session<'_>, wish: &Wish) -> Result<(Outcome, Pro
         Some(row) => renewed(session, row.spec, wish)?,
         None => fresh(session, wish)?,
     };
+    if let Some(asked) = wish.redis {
+        redis::furnish(session, &mut spec, asked)?;
+    }
     if wish.database && spec.database.is_none() {
         spec.database = Some(database::fresh(session, &spec)?);
     }
@@ -116,8 +122,11 @@ fn fresh(session: &Session<'_>, wish: &Wish) -> Result<ProjectSpec> {
         live: None,
         kept: Vec::new(),
         lineage: Vec::new(),
+        env: None,
+        injected: std::collections::BTreeMap::new(),
         shared: std::collections::BTreeSet::new(),
         backups: None,
+        redis: None,
         database: None,
     })
 }

@@ -3,8 +3,10 @@
 pub mod config;
 pub mod database;
 pub mod detect;
+pub mod example;
 mod place;
 mod procfile;
+pub mod redis;
 mod resources;
 pub mod schedule;
 mod service;
@@ -12,7 +14,8 @@ mod spec;
 pub mod template;
 
 pub use self::{
-    resources::{host_resources, project_resources, release},
+    redis::Redis,
+    resources::{env, host_resources, project_resources, release},
     service::DataService,
-    spec::{Launch, ProjectSpec},
+    spec::{Injected, Launch, ProjectSpec, Stand},
 };

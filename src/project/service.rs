@@ -23,12 +23,15 @@ impl ProjectSpec {
     /// The services it has, in the order they go up.
     pub fn services(&self) -> Vec<&dyn DataService> {
         let database = self.database.as_ref().map(|service| service as &dyn DataService);
-        [database].into_iter().flatten().collect()
+        let redis = self.redis.as_ref().map(|service| service as &dyn DataService);
+        [database, redis].into_iter().flatten().collect()
     }
 
     /// Lets every credential go that was valid before the current one; says whether there was one.
     pub fn retire(&mut self) -> bool {
         let database = self.database.as_mut().map(|service| service as &mut dyn DataService);
-        [database].into_iter().flatten().filter_map(|service| service.retire().then_some(())).count() > 0
+        let redis = self.redis.as_mut().map(|service| service as &mut dyn DataService);
+        let services = [database, redis].into_iter().flatten();
+        services.filter_map(|service| service.retire().then_some(())).count() > 0
     }
 }

@@ -12,6 +12,8 @@ mod key_file;
 mod laws;
 mod link;
 mod log_file;
+mod redis_server;
+mod redis_user;
 mod release;
 mod role;
 mod service;
@@ -36,6 +38,8 @@ pub use self::{
     key_file::KeyFile,
     link::Link,
     log_file::LogFile,
+    redis_server::RedisServer,
+    redis_user::RedisUser,
     release::Release,
     role::Role,
     service::{Health, Service, probe},
@@ -181,6 +185,8 @@ kinds! {
     key_file::KeyFile,
     link::Link,
     log_file::LogFile,
+    redis_server::RedisServer,
+    redis_user::RedisUser,
     release::Release,
     tree_swap::TreeSwap,
     unit::Unit,

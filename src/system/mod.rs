@@ -7,6 +7,7 @@ pub mod accounts;
 pub mod archive;
 pub mod backup;
 pub mod clock;
+pub mod editor;
 pub mod exec;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
@@ -17,6 +18,7 @@ pub mod net;
 pub mod nginx;
 pub mod postgres;
 pub mod process;
+pub mod redis;
 pub mod source;
 pub mod systemd;
 pub mod tree;
@@ -38,6 +40,7 @@ pub use self::{
     net::Net,
     nginx::Nginx,
     postgres::Postgres,
+    redis::Redis,
     systemd::{Systemd, UnitStatus},
     tripwire::Tripwire,
     vault::Vault,
@@ -53,6 +56,8 @@ pub struct Host {
     pub systemd: Box<dyn Systemd>,
     /// The web server.
     pub nginx: Box<dyn Nginx>,
+    /// Redis servers.
+    pub redis: Box<dyn Redis>,
     /// What listens, and what answers.
     pub net: Box<dyn Net>,
     /// Copies of what projects store.
@@ -79,6 +84,7 @@ impl Host {
             accounts: Box::new(accounts::Shadow),
             systemd: Box::new(systemd::Systemctl),
             nginx: Box::new(nginx::Running),
+            redis: Box::new(redis::Servers::default()),
             net: Box::new(net::Loopback),
             copies: Box::new(backup::Programs),
             postgres: Box::new(postgres::Server::default()),

@@ -14,16 +14,16 @@ use anyhow::{Result, bail};
 use super::{ProjectSpec, Session};
 use crate::{
     domain::{
+        env::EnvKey,
         fault::{Code, Fault},
         name::ProjectName,
         secret::Secret,
         sql_name::SqlName,
     },
-    operation::database::{address, drop_gone},
+    operation::database::{self, drop_gone},
     resource::{Any, Database, DatabaseSwap, Resource, Role},
     system::{
-        backup::Door,
-        postgres::{GROUP, PORT, verifier},
+        postgres::{GROUP, Login, PORT, verifier},
         vault,
     },
 };
@@ -35,13 +35,15 @@ pub(super) struct Loaded {
     pub(super) swaps: Vec<Any>,
     /// The project's own variables.
     pub(super) users: Option<Secret>,
+    /// What was in the vault, for a project that has none yet.
+    pub(super) vault: Vec<(EnvKey, Secret)>,
 }
 
 /// The project's way into its database, if it has one.
-pub(super) fn door(session: &Session<'_>, spec: &ProjectSpec) -> Result<Option<Door>> {
+pub(super) fn door(session: &Session<'_>, spec: &ProjectSpec) -> Result<Option<Login>> {
     match &spec.database {
         None => Ok(None),
-        Some(_) => Ok(Some(Door { account: spec.uid, url: address(session, spec)? })),
+        Some(_) => database::login(session, spec).map(Some),
     }
 }
 
@@ -52,7 +54,7 @@ fn beside(name: &ProjectName, what: &str, uid: u32) -> SqlName {
 }
 
 /// A login of this name that works as another role, if it is not itself the one, with a new password.
-fn login(session: &mut Session<'_>, spec: &ProjectSpec, name: &SqlName, role: &SqlName) -> Result<Door> {
+fn login(session: &mut Session<'_>, spec: &ProjectSpec, name: &SqlName, role: &SqlName) -> Result<Login> {
     let password = vault::password()?;
     let mut login = Role {
         name: name.clone(),
@@ -68,11 +70,11 @@ fn login(session: &mut Session<'_>, spec: &ProjectSpec, name: &SqlName, role: &S
     login.apply(&mut session.host)?;
     Database { gone: name.clone(), name: name.clone(), role: role.clone() }.apply(&mut session.host)?;
     let url = format!("postgresql://{name}:{}@localhost:{PORT}/{name}", password.reveal());
-    Ok(Door { account: spec.uid, url: Secret::new(url) })
+    Ok(Login { account: spec.uid, url: Secret::new(url) })
 }
 
 /// Loads a dump into a new database beside the project's.
-pub(super) fn load(session: &mut Session<'_>, spec: &ProjectSpec, from: &mut dyn Read) -> Result<Door> {
+pub(super) fn load(session: &mut Session<'_>, spec: &ProjectSpec, from: &mut dyn Read) -> Result<Login> {
     let (name, role) = (beside(&spec.name, "new", spec.uid), spec.name.database());
     let door = login(session, spec, &name, &role)?;
     session.host.copies.load(&door, from)?;

@@ -13,16 +13,21 @@ use super::{
 };
 use crate::{
     domain::{
+        env::{EnvKey, EnvText},
         fault::{Code, Fault},
         secret::Secret,
     },
     event::Event,
     operation::{
-        HostState, lifecycle,
+        HostState,
+        environment::Draft,
+        lifecycle,
         provision::{Wish, provision},
+        redis::Asked,
     },
     plan::{Foreign, Plan},
-    resource::{Any, EnvFile, TreeSwap},
+    project::redis::Home,
+    resource::{Any, TreeSwap},
     system::{
         Vault,
         backup::{Part, cause, open_path},
@@ -123,7 +128,7 @@ pub fn restore(
             .next("give `--as` to make a new project of it")
         );
     }
-    replace(session, &spec, id, &mut reader, only, Some(scope))
+    replace(session, &spec, id, &mut reader, only, Terms { safety: Some(scope), vault: Vec::new() })
 }
 
 /// Makes a new project of a backup, with an account, a port and passwords of its own.
@@ -148,7 +153,7 @@ pub fn adopt(
         }
         Ok(())
     })?;
-    let Some(Entry { spec, .. }) = entry else {
+    let Some(Entry { spec, vault }) = entry else {
         bail!(Fault::new(Code::InvalidBackup, "it says nothing of its project: is it a checkpoint?"))
     };
     let wish = Wish {
@@ -156,6 +161,10 @@ pub fn adopt(
         runtime: spec.asked.or(spec.runtime()),
         start: spec.start.clone(),
         database: spec.database.is_some(),
+        redis: spec.redis.as_ref().map(|redis| match redis.home {
+            Home::Shared(_) => Asked::Any,
+            Home::Dedicated { memory } => Asked::Dedicated(memory),
+        }),
         port: None,
         foreign: Foreign::Refuse,
     };
@@ -164,7 +173,8 @@ pub fn adopt(
         return Ok((outcome, Restored { id, pieces: Vec::new(), safety: None }));
     }
     let held = session.enter(name.as_str(), "restore")?;
-    let done = replace(session, &made, id, &mut reader, only, None);
+    let vault = vault.into_iter().map(|(key, value)| (key, Secret::new(value))).collect();
+    let done = replace(session, &made, id, &mut reader, only, Terms { safety: None, vault });
     drop(held);
     done.map_err(|error| {
         match lifecycle::delete(session, name, false).and_then(|_| lifecycle::purge(session, name)) {
@@ -176,6 +186,14 @@ pub fn adopt(
     })
 }
 
+/// What is done besides.
+pub(super) struct Terms {
+    /// What is made first of what there is, to go forward to.
+    safety: Option<Scope>,
+    /// What the vault is to hold, for a project that is new.
+    vault: Vec<(EnvKey, Secret)>,
+}
+
 /// Has what a backup holds take the place of what a project has. The caller holds its lock.
 pub(super) fn replace(
     session: &mut Session<'_>,
@@ -183,7 +201,7 @@ pub(super) fn replace(
     id: BackupId,
     reader: &mut Reader<fs::File>,
     only: &BTreeSet<Piece>,
-    safety: Option<Scope>,
+    terms: Terms,
 ) -> Result<(Outcome, Restored)> {
     let pieces = pieces(session, spec, reader, only)?;
     // All of it, before anything changes.
@@ -192,14 +210,14 @@ pub(super) fn replace(
         return Ok((Outcome::WouldChange, Restored { id, pieces, safety: None }));
     }
     session.require_space()?;
-    let safety = safety.map(|scope| write(session, spec, scope, Reason::Restore)).transpose()?;
+    let safety = terms.safety.map(|scope| write(session, spec, scope, Reason::Restore)).transpose()?;
     let began = Instant::now();
     session.ui.emit(Event::Began { what: "loading", detail: id.as_str() });
-    let mut loaded = Loaded::default();
+    let mut loaded = Loaded { vault: terms.vault, ..Loaded::default() };
     let done = load(session, spec, reader, &pieces, &mut loaded).map_err(cause).and_then(|()| {
         let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         session.ui.emit(Event::Finished { what: "loading", detail: id.as_str(), ms });
-        swap(session, spec, &loaded)
+        swap(session, spec, &id, &loaded)
     });
     // On either way: what was made and is not wanted, or what was there and is no longer wanted. Unless
     // putting back did not finish: then it may be what is to be put back.
@@ -285,17 +303,16 @@ fn shared(session: &mut Session<'_>, spec: &ProjectSpec, from: &mut dyn Read) ->
 }
 
 /// The operation: what was loaded takes its place, and the process is started anew and seen to be healthy.
-fn swap(session: &mut Session<'_>, spec: &ProjectSpec, loaded: &Loaded) -> Result<Outcome> {
+fn swap(session: &mut Session<'_>, spec: &ProjectSpec, id: &BackupId, loaded: &Loaded) -> Result<Outcome> {
     let name = &spec.name;
-    let mut wanted = session.wanted(spec)?;
-    let mut owned = session.store.owned(name.as_str())?;
-    let after: Vec<Any> = wanted.clone();
+    let mut draft = Draft::begin(session, spec)?;
     if let Some(users) = &loaded.users {
-        let sealed = session.host.vault.seal(&EnvFile::context(name.as_str()), users)?;
-        let files =
-            wanted.iter_mut().filter_map(|r| if let Any::EnvFile(file) = r { Some(file) } else { None });
-        files.for_each(|file| file.users = Some(sealed.clone()));
+        draft.replace(session, EnvText::parse(users.reveal())?, format!("from the backup {id}"))?;
     }
+    draft.keep_secrets(session, &loaded.vault)?;
+    let mut wanted = draft.wanted(session)?;
+    let mut owned = session.store.owned(name.as_str())?;
+    let after = session.wanted(&draft.spec)?;
     // Before what is started from them, going up and being put back.
     for list in [&mut wanted, &mut owned] {
         let at = list.iter().position(|r| matches!(r, Any::EnvFile(_))).unwrap_or(list.len());
@@ -307,7 +324,7 @@ fn swap(session: &mut Session<'_>, spec: &ProjectSpec, loaded: &Loaded) -> Resul
     if spec.running && !plan.is_noop() {
         plan.renew("service", "its data changes");
     }
-    session.carry_out(name.as_str(), "restore", &plan, |registry| registry.own(name.as_str(), after.iter()))
+    session.carry_out(name.as_str(), "restore", &plan, |registry| draft.record(registry, &after))
 }
 
 /// Removes what a restore has left beside the project's data, or one that died. The data that was

@@ -1,6 +1,7 @@
 //! Writing a backup of a project.
 
 use std::{
+    collections::BTreeMap,
     io::{self, Write},
     time::Instant,
 };
@@ -13,13 +14,18 @@ use super::{
     stored,
 };
 use crate::{
-    domain::fault::{Code, Fault},
+    domain::{
+        env::EnvKey,
+        fault::{Code, Fault},
+        secret::Secret,
+    },
     event::Event,
-    resource::{Any, EnvFile},
+    operation::secrets,
+    project::env,
     system::{
         Fresh,
-        backup::{Door, Packing, Writer, cause},
-        vault,
+        backup::{Packing, Writer, cause},
+        postgres::Login,
     },
 };
 
@@ -33,8 +39,8 @@ pub(super) const DATABASE: &str = "database";
 #[derive(Serialize, Deserialize)]
 pub(super) struct Entry {
     pub(super) spec: ProjectSpec,
-    /// The variables that the spec holds sealed, opened: another host has another key.
-    pub(super) secrets: std::collections::BTreeMap<String, String>,
+    /// What the vault has for it, opened: another host has another key.
+    pub(super) vault: BTreeMap<EnvKey, String>,
 }
 
 /// Writes a backup. The caller holds the project's lock.
@@ -94,7 +100,7 @@ fn parts<W: Write>(
     session: &Session<'_>,
     spec: &ProjectSpec,
     scope: Scope,
-    door: Option<&Door>,
+    door: Option<&Login>,
     writer: &mut Writer<W>,
 ) -> Result<Contents> {
     let mut contents = Contents {
@@ -107,7 +113,7 @@ fn parts<W: Write>(
     if scope == Scope::Backup {
         let entry = serde_json::to_vec(&entry(session, spec)?)?;
         writer.part(PROJECT, Packing::Zstd, |out| Ok(out.write_all(&entry)?))?;
-        let users = env_file(session, spec)?.users(&session.host)?.to_string();
+        let users = env(spec)?.part(&session.host)?.to_string();
         writer.part(ENV, Packing::Zstd, |out| Ok(out.write_all(users.as_bytes())?))?;
         let tree = session.host.root.real(&spec.name.shared());
         let account = (spec.uid, spec.uid);
@@ -121,23 +127,10 @@ fn parts<W: Write>(
     Ok(contents)
 }
 
-/// The environment file of a project, as it is wanted.
-pub(super) fn env_file(session: &Session<'_>, spec: &ProjectSpec) -> Result<EnvFile> {
-    let find = |r: Any| if let Any::EnvFile(env) = r { Some(env) } else { None };
-    session
-        .wanted(spec)?
-        .into_iter()
-        .find_map(find)
-        .ok_or_else(|| anyhow::anyhow!("`{}` has no environment file", spec.name))
-}
-
 fn entry(session: &Session<'_>, spec: &ProjectSpec) -> Result<Entry> {
-    let mut secrets = std::collections::BTreeMap::new();
-    for (key, sealed) in env_file(session, spec)?.sealed {
-        let secret = session.host.vault.open(&vault::context(spec.name.as_str(), key.as_str()), &sealed)?;
-        secrets.insert(key.to_string(), secret.reveal().to_owned());
-    }
-    Ok(Entry { spec: spec.clone(), secrets })
+    let open = |(key, secret): (EnvKey, Secret)| (key, secret.reveal().to_owned());
+    let vault = secrets::entries(session, spec)?.into_iter().map(open).collect();
+    Ok(Entry { spec: spec.clone(), vault })
 }
 
 /// Writes on only as long as the host has room left for itself.

@@ -49,7 +49,7 @@ pub(super) fn filled(session: &mut Session<'_>) -> anyhow::Result<()> {
 /// Writes something to the project's database.
 fn tell(session: &Session<'_>, sql: &str) {
     let spec = session.project(&blog()).unwrap().spec;
-    let url = crate::operation::database::address(session, &spec).unwrap();
+    let url = crate::operation::database::login(session, &spec).unwrap();
     let question = Question { sql: sql.to_owned(), limit: 1, write: true };
     session.host.postgres.ask(&url, &question).unwrap();
 }

@@ -4,8 +4,9 @@
 use super::{
     backup::{backed_up, filled, gone_back, scheduled, spoiled, unscheduled},
     scene::{
-        Act, Scene, Snapshot, brought_back, deleted, deployed, deployed_otherwise, deployed_static,
-        provisioned, purged, restarted, rolled_back, stopped,
+        Act, Scene, Snapshot, brought_back, database_gone, database_made, deleted, deployed,
+        deployed_otherwise, deployed_static, provisioned, provisioned_bare, purged, restarted, rolled_back,
+        rotated, stopped, written,
     },
 };
 use crate::{
@@ -25,6 +26,14 @@ const OPERATIONS: &[(&str, &[Act], Act)] = &[
     ("restart", &[provisioned, deployed], restarted),
     ("delete", &[provisioned, deployed, deployed_otherwise], deleted),
     ("restore", &[provisioned, deployed, deployed_otherwise, deleted], brought_back),
+    ("db create", &[provisioned_bare, deployed], database_made),
+    ("db delete", &[provisioned, deployed, written], database_gone),
+    ("db delete of an empty one", &[provisioned], database_gone),
+    ("db delete after a rotation", &[provisioned, deployed, written, rotated], database_gone),
+    ("db rotate", &[provisioned, deployed, written], rotated),
+    ("db rotate back", &[provisioned, deployed, rotated, restarted], rotated),
+    ("restart after a rotation", &[provisioned, deployed, written, rotated], restarted),
+    ("delete with data", &[provisioned, deployed, written], deleted),
     ("purge", &[provisioned, deployed, deleted], purged),
     ("going back to a backup", &[provisioned, deployed, filled, backed_up, spoiled], gone_back),
     ("having backups made", &[provisioned], scheduled),
@@ -46,7 +55,10 @@ fn judge(scene: &Scene, before: &Snapshot, after: &Snapshot, when: &str) {
         panic!("{when}: the world is neither as before nor as it was to become");
     }
     let survey = scene.act_wired(Tripwire::default(), Mode::DryRun, |s| doctor(s, None)).unwrap();
-    assert!(survey.findings.is_empty(), "{when}: {:?}", survey.findings);
+    // A rotation leaves what runs alone, so that it is older than its environment until it is restarted.
+    let due = |problem: &str| when.contains("rotat") && problem.starts_with("is older");
+    let findings: Vec<_> = survey.findings.iter().filter(|f| !due(&f.problem)).collect();
+    assert!(findings.is_empty(), "{when}: {findings:?}");
 }
 
 fn similar(now: &Snapshot, other: &Snapshot, name: &str, when: &str) {
@@ -66,7 +78,7 @@ fn similar(now: &Snapshot, other: &Snapshot, name: &str, when: &str) {
 #[test]
 fn dying_anywhere_leaves_the_world_as_before_or_as_it_was_to_become() {
     let mut points = 0;
-    for (name, setup, act) in OPERATIONS {
+    for (name, setup, act) in OPERATIONS.iter().chain(super::redis::ACTS) {
         let base = Scene::after(setup);
         let (before, after) = (base.snapshot(), after(&base, *act));
         for n in 1.. {
@@ -86,7 +98,7 @@ fn dying_anywhere_leaves_the_world_as_before_or_as_it_was_to_become() {
 #[test]
 fn dying_again_while_recovering_changes_nothing_about_that() {
     let mut pairs = 0;
-    for (name, setup, act) in OPERATIONS {
+    for (name, setup, act) in OPERATIONS.iter().chain(super::redis::ACTS) {
         let base = Scene::after(setup);
         let (before, after) = (base.snapshot(), after(&base, *act));
         for n in 1.. {
@@ -125,7 +137,7 @@ fn dying_again_while_recovering_changes_nothing_about_that() {
 
 #[test]
 fn a_dry_run_crosses_no_effect_and_leaves_no_trace() {
-    for (name, setup, act) in OPERATIONS {
+    for (name, setup, act) in OPERATIONS.iter().chain(super::redis::ACTS) {
         let base = Scene::after(setup);
         let (before, wire) = (base.snapshot(), Tripwire::default());
         base.act_wired(wire.clone(), Mode::DryRun, act).unwrap();

@@ -3,6 +3,8 @@
 mod attack;
 mod backup;
 mod crash;
+mod database;
+mod redis;
 mod refusal;
 mod scene;
 mod story;

@@ -12,10 +12,13 @@ use crate::{
     domain::layout,
     event::{Event, Silent, Ui},
     operation::{
+        database,
         deploy::{Deployed, Upload, deploy},
         init::init,
-        lifecycle::{Power, delete, power, purge, restore, rollback},
+        lifecycle::{Power, delete, power, purge, restore},
         provision::{Wish, provision},
+        redis::{Asked, Takeover},
+        rollback::{With, rollback},
         session::{Mode, Outcome, Session},
     },
     plan::Foreign,
@@ -23,7 +26,8 @@ use crate::{
     store::Store,
     system::{
         Host, Tripwire,
-        fake::{State, Stopped, World},
+        fake::{Stopped, World},
+        postgres::Question,
         source::Stream,
     },
 };
@@ -41,12 +45,16 @@ pub(super) struct Scene {
 pub(super) type Act = fn(&mut Session<'_>) -> Result<()>;
 
 impl Scene {
-    /// A host that has been set up.
-    pub(super) fn new() -> Self {
+    /// A host that has not been set up.
+    pub(super) fn bare() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let world = World::new(dir.path());
-        let scene = Self { dir, world };
-        scene.act(|s| init(s, Some(&"example.test".parse()?)).map(drop)).unwrap();
+        Self { dir, world }
+    }
+    /// A host that has been set up.
+    pub(super) fn new() -> Self {
+        let scene = Self::bare();
+        scene.act(|s| init(s, Some(&"example.test".parse()?), Takeover::Unused).map(drop)).unwrap();
         scene
     }
     /// The world after these acts.
@@ -140,7 +148,11 @@ impl Scene {
             cluster.roles.retain(|name, _| !name.contains("_gone_"));
             cluster.databases.retain(|name, _| !name.contains("_gone_"));
         }
-        Snapshot { files, state, registry: self.registry() }
+        for text in files.values_mut() {
+            *text = masked(text);
+        }
+        let state = masked(&serde_json::to_string_pretty(&state).unwrap());
+        Snapshot { files, state, registry: masked(&self.registry()) }
     }
     fn registry(&self) -> String {
         let db = rusqlite::Connection::open(self.real("/var/lib/hostkit/registry.db")).unwrap();
@@ -165,15 +177,43 @@ impl Scene {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Snapshot {
     pub(super) files: BTreeMap<String, String>,
-    state: State,
+    state: String,
     registry: String,
 }
 
 impl Snapshot {
     /// Everything but the files.
-    pub(super) fn rest(&self) -> (&State, &str) {
+    pub(super) fn rest(&self) -> (&str, &str) {
         (&self.state, &self.registry)
     }
+}
+
+/// Without passwords, sealed secrets and sums: they are other ones each time. Whether they belong
+/// together, `doctor` says.
+fn masked(text: &str) -> String {
+    const SHORTEST: usize = 33;
+    let part_of_one = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    // What a database's password is compared with has signs in it that end a word.
+    let mark = "SCRAM-SHA-256$";
+    let mut parts = text.split(mark);
+    let first = parts.next().unwrap_or_default().to_owned();
+    let text =
+        parts.fold(first, |all, part| all + mark + &part[part.find(['"', '\\']).unwrap_or(part.len())..]);
+    let mut rest = text.as_str();
+    let mut all = String::new();
+    while !rest.is_empty() {
+        let word = rest.find(|c| !part_of_one(c)).unwrap_or(rest.len());
+        all.push_str(if word >= SHORTEST && !rest[..word].contains("hostkit") {
+            "…"
+        } else {
+            &rest[..word]
+        });
+        rest = &rest[word..];
+        let gap = rest.find(part_of_one).unwrap_or(rest.len());
+        all.push_str(&rest[..gap]);
+        rest = &rest[gap..];
+    }
+    all
 }
 
 fn walk(root: &Path, at: &Path, into: &mut BTreeMap<String, String>) {
@@ -188,7 +228,8 @@ fn walk(root: &Path, at: &Path, into: &mut BTreeMap<String, String>) {
             "/home/.hostkit-trash/",
             "/var/log/projects/.trash/",
         ];
-        if unimportant.iter().any(|u| name.starts_with(u)) {
+        // A key that was taken away is kept aside, as in a trash.
+        if unimportant.iter().any(|u| name.starts_with(u)) || name.ends_with(".gone") {
             continue;
         }
         let meta = path.symlink_metadata().unwrap();
@@ -229,6 +270,7 @@ pub(super) fn wish(name: &str) -> Wish {
         runtime: None,
         start: None,
         port: None,
+        redis: Some(Asked::Any),
         database: true,
         foreign: Foreign::Refuse,
     }
@@ -250,7 +292,7 @@ pub(super) fn deployed_static(session: &mut Session<'_>) -> Result<()> {
     put(session, &[("index.html", "3"), ("hostkit.toml", "runtime = 'static'")]).map(drop)
 }
 pub(super) fn rolled_back(session: &mut Session<'_>) -> Result<()> {
-    rollback(session, &"blog".parse()?, None).map(drop)
+    rollback(session, &"blog".parse()?, None, With::Its).map(drop)
 }
 pub(super) fn stopped(session: &mut Session<'_>) -> Result<()> {
     power(session, &"blog".parse()?, Power::Stop).map(drop)
@@ -266,6 +308,26 @@ pub(super) fn brought_back(session: &mut Session<'_>) -> Result<()> {
 }
 pub(super) fn purged(session: &mut Session<'_>) -> Result<()> {
     purge(session, &"blog".parse()?).map(drop)
+}
+
+/// Writes something into the database of `blog`, as its process would.
+pub(super) fn written(session: &mut Session<'_>) -> Result<()> {
+    let spec = session.project(&"blog".parse()?)?.spec;
+    let who = database::login(session, &spec)?;
+    let question = Question { sql: "INSERT INTO t VALUES (1)".into(), limit: 1, write: true };
+    session.host.postgres.ask(&who, &question).map(drop)
+}
+pub(super) fn provisioned_bare(session: &mut Session<'_>) -> Result<()> {
+    provision(session, &Wish { database: false, ..wish("blog") }).map(drop)
+}
+pub(super) fn database_made(session: &mut Session<'_>) -> Result<()> {
+    database::create(session, &"blog".parse()?).map(drop)
+}
+pub(super) fn database_gone(session: &mut Session<'_>) -> Result<()> {
+    database::delete(session, &"blog".parse()?).map(drop)
+}
+pub(super) fn rotated(session: &mut Session<'_>) -> Result<()> {
+    database::rotate(session, &"blog".parse()?, false).map(drop)
 }
 
 /// Hears warnings.

@@ -8,17 +8,17 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::{Door, Table, database, tree};
-use crate::system::{exec::Running, process};
+use super::{Table, database, tree};
+use crate::system::{exec::Running, postgres::Login, process};
 
 /// Taking copies of what a project stores, and putting them back into places made for them.
 pub trait Copies: fmt::Debug {
     /// Writes a dump of a database. Says what tables it holds, and the server's version.
-    fn dump(&self, door: &Door, out: &mut dyn Write) -> Result<(Vec<Table>, String)>;
+    fn dump(&self, who: &Login, out: &mut dyn Write) -> Result<(Vec<Table>, String)>;
     /// The tables of a database, counted.
-    fn tables(&self, door: &Door) -> Result<Vec<Table>>;
+    fn tables(&self, who: &Login) -> Result<Vec<Table>>;
     /// Loads a dump into an empty database.
-    fn load(&mut self, door: &Door, from: &mut dyn Read) -> Result<()>;
+    fn load(&mut self, who: &Login, from: &mut dyn Read) -> Result<()>;
     /// Writes what is below a directory, as an account with its group.
     fn pack(&self, tree: &Path, account: (u32, u32), out: &mut dyn Write) -> Result<()>;
     /// Puts what [`Self::pack`] wrote into an empty directory of the account's.
@@ -30,14 +30,14 @@ pub trait Copies: fmt::Debug {
 pub struct Programs;
 
 impl Copies for Programs {
-    fn dump(&self, door: &Door, out: &mut dyn Write) -> Result<(Vec<Table>, String)> {
-        database::dump(door, out).context("dumping the database")
+    fn dump(&self, who: &Login, out: &mut dyn Write) -> Result<(Vec<Table>, String)> {
+        database::dump(who, out).context("dumping the database")
     }
-    fn tables(&self, door: &Door) -> Result<Vec<Table>> {
-        database::tables(door).context("counting the rows of the database")
+    fn tables(&self, who: &Login) -> Result<Vec<Table>> {
+        database::tables(who).context("counting the rows of the database")
     }
-    fn load(&mut self, door: &Door, from: &mut dyn Read) -> Result<()> {
-        database::load(door, from).context("loading the database")
+    fn load(&mut self, who: &Login, from: &mut dyn Read) -> Result<()> {
+        database::load(who, from).context("loading the database")
     }
     fn pack(&self, at: &Path, account: (u32, u32), out: &mut dyn Write) -> Result<()> {
         tree::pack(at, Some(account), out).with_context(|| format!("packing `{}`", at.display()))

@@ -13,19 +13,7 @@ use ::postgres::{Client, Config, IsolationLevel, Transaction};
 use anyhow::{Context, Result, anyhow};
 
 use super::{Table, flow};
-use crate::{
-    domain::secret::Secret,
-    system::postgres::{self, session::tool},
-};
-
-/// A project's way into a database of its own.
-#[derive(Clone, Debug)]
-pub struct Door {
-    /// The account, and group, that the programs run under.
-    pub account: u32,
-    /// The database's address, with a login and its password.
-    pub url: Secret,
-}
+use crate::system::postgres::{self, Login, session::tool};
 
 /// What a role's defaults are for its application; a backup takes as long as it takes. The rest has equal
 /// rows make equal texts, whoever asks.
@@ -45,8 +33,8 @@ const TABLES: &str = "
 
 /// Writes a dump in PostgreSQL's own format, not compressed. Says what tables it holds, counted in the
 /// same instant, and the version of the server.
-pub(super) fn dump(door: &Door, out: &mut dyn Write) -> Result<(Vec<Table>, String)> {
-    let mut client = connect(door)?;
+pub(super) fn dump(who: &Login, out: &mut dyn Write) -> Result<(Vec<Table>, String)> {
+    let mut client = connect(who)?;
     let version: String = client.query_one("SHOW server_version", &[]).map_err(explain)?.get(0);
     let mut transaction = client
         .build_transaction()
@@ -63,8 +51,7 @@ pub(super) fn dump(door: &Door, out: &mut dyn Write) -> Result<(Vec<Table>, Stri
         "--lock-wait-timeout=30s",
         &format!("--snapshot={snapshot}"),
     ];
-    let mut running =
-        tool("pg_dump", door.account, &door.url)?.start(arguments, Stdio::null(), Stdio::piped())?;
+    let mut running = tool("pg_dump", who)?.start(arguments, Stdio::null(), Stdio::piped())?;
     let mut stdout = running.stdout.take().context("its standard output")?;
     // Counting reads every row once more; there is time for it while the dump is packed.
     let tables = std::thread::scope(|threads| {
@@ -77,9 +64,9 @@ pub(super) fn dump(door: &Door, out: &mut dyn Write) -> Result<(Vec<Table>, Stri
 }
 
 /// Loads a dump into an empty database. Everything in it belongs to the role that loads it.
-pub(super) fn load(door: &Door, from: &mut dyn Read) -> Result<()> {
+pub(super) fn load(who: &Login, from: &mut dyn Read) -> Result<()> {
     let config: Config =
-        door.url.reveal().parse().map_err(|_| anyhow!("the database's address is damaged"))?;
+        who.url.reveal().parse().map_err(|_| anyhow!("the database's address is damaged"))?;
     let arguments = [
         "--format=custom",
         "--no-owner",
@@ -88,15 +75,12 @@ pub(super) fn load(door: &Door, from: &mut dyn Read) -> Result<()> {
         "--no-password",
         &format!("--dbname={}", config.get_dbname().unwrap_or_default()),
     ];
-    super::feed(
-        tool("pg_restore", door.account, &door.url)?.start(arguments, Stdio::piped(), Stdio::null())?,
-        from,
-    )
+    super::feed(tool("pg_restore", who)?.start(arguments, Stdio::piped(), Stdio::null())?, from)
 }
 
 /// The tables of a database with their rows counted and summed up.
-pub(super) fn tables(door: &Door) -> Result<Vec<Table>> {
-    let mut client = connect(door)?;
+pub(super) fn tables(who: &Login) -> Result<Vec<Table>> {
+    let mut client = connect(who)?;
     let mut transaction = client
         .build_transaction()
         .isolation_level(IsolationLevel::RepeatableRead)
@@ -124,8 +108,8 @@ fn count(transaction: &mut Transaction<'_>) -> Result<Vec<Table>> {
     Ok(tables)
 }
 
-fn connect(door: &Door) -> Result<Client> {
-    postgres::connect::role(&door.url, OPTIONS)
+fn connect(who: &Login) -> Result<Client> {
+    postgres::connect::role(&who.url, OPTIONS)
 }
 
 fn explain(error: ::postgres::Error) -> anyhow::Error {

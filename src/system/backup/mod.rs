@@ -30,7 +30,6 @@ use zeroize::Zeroizing;
 use self::copies::{feed, flow};
 pub use self::{
     copies::{Copies, Programs},
-    database::Door,
     manifest::{Contents, Header, Manifest, Part, Table},
     reader::Reader,
     writer::{Packing, Writer},

@@ -9,7 +9,10 @@ use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
 use super::Fake;
-use crate::system::backup::{Copies, Door, Table};
+use crate::system::{
+    backup::{Copies, Table},
+    postgres::Login,
+};
 
 /// What a dump begins with.
 const MAGIC: &str = "PGDMP ";
@@ -20,40 +23,40 @@ fn counted(contents: &[String]) -> Vec<Table> {
 }
 
 /// The database that an address names.
-fn named(door: &Door) -> String {
-    door.url.reveal().rsplit_once('/').map(|(_, name)| name.to_owned()).unwrap_or_default()
+fn named(who: &Login) -> String {
+    who.url.reveal().rsplit_once('/').map(|(_, name)| name.to_owned()).unwrap_or_default()
 }
 
 impl Fake {
-    fn contents(&self, door: &Door) -> Result<Vec<String>> {
-        let (state, name) = (self.world.state(), named(door));
+    fn contents(&self, who: &Login) -> Result<Vec<String>> {
+        let (state, name) = (self.world.state(), named(who));
         let kept = state.postgres.as_ref().and_then(|cluster| cluster.databases.get(&name));
         Ok(kept.with_context(|| format!("database \"{name}\" does not exist"))?.contents.clone())
     }
 }
 
 impl Copies for Fake {
-    fn dump(&self, door: &Door, out: &mut dyn Write) -> Result<(Vec<Table>, String)> {
-        let contents = self.contents(door)?;
+    fn dump(&self, who: &Login, out: &mut dyn Write) -> Result<(Vec<Table>, String)> {
+        let contents = self.contents(who)?;
         write!(out, "{MAGIC}{}", serde_json::to_string(&contents)?)?;
         Ok((counted(&contents), "15.0".into()))
     }
-    fn tables(&self, door: &Door) -> Result<Vec<Table>> {
-        Ok(counted(&self.contents(door)?))
+    fn tables(&self, who: &Login) -> Result<Vec<Table>> {
+        Ok(counted(&self.contents(who)?))
     }
-    fn load(&mut self, door: &Door, from: &mut dyn Read) -> Result<()> {
+    fn load(&mut self, who: &Login, from: &mut dyn Read) -> Result<()> {
         let mut text = String::new();
         from.read_to_string(&mut text)?;
         let Some(text) = text.strip_prefix(MAGIC) else {
             bail!("pg_restore: error: input file does not appear to be a valid archive");
         };
-        if !self.contents(door)?.is_empty() {
+        if !self.contents(who)?.is_empty() {
             bail!("pg_restore: error: relation \"rows\" already exists");
         }
         let contents: Vec<String> = serde_json::from_str(text)?;
         self.effect("pg_restore", |state| {
             let cluster = state.postgres.as_mut().context("it is installed")?;
-            cluster.databases.get_mut(&named(door)).context("it was just there")?.contents = contents;
+            cluster.databases.get_mut(&named(who)).context("it was just there")?.contents = contents;
             Ok(())
         })
     }

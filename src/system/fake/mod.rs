@@ -3,6 +3,11 @@
 
 mod copies;
 pub mod postgres;
+mod redis;
+
+pub use self::redis::Server as RedisServer;
+#[cfg(test)]
+pub(crate) use self::redis::known as redis_commands;
 
 use std::{
     collections::BTreeMap,
@@ -64,6 +69,10 @@ pub struct State {
     pub occupied: BTreeMap<u16, u32>,
     /// Whether nginx is down.
     pub nginx_down: bool,
+    /// Running Redis servers by unit.
+    pub redis: BTreeMap<String, redis::Server>,
+    /// What Redis servers that do not run have on the disk, by unit.
+    pub dumps: BTreeMap<String, BTreeMap<u32, u64>>,
     /// How often systemd read everything again.
     pub reloads: usize,
     /// How many units have been started.
@@ -83,10 +92,12 @@ impl World {
     pub fn new(at: &Path) -> Self {
         for dir in [
             "etc/systemd/system/multi-user.target.wants",
+            "etc/systemd/system/redis-server.service.d",
             "etc/nginx/sites-available",
             "etc/nginx/sites-enabled",
             "etc/nginx/conf.d",
             "etc/logrotate.d",
+            "etc/redis",
             "etc/tmpfiles.d",
             "home",
             "run/hostkit",
@@ -97,7 +108,7 @@ impl World {
         ] {
             std::fs::create_dir_all(at.join(dir)).expect("the root is a writable directory");
         }
-        for program in ["node", "python3"] {
+        for program in ["node", "python3", "redis-server"] {
             std::fs::write(at.join("usr/bin").join(program), "").expect("the root is a writable directory");
         }
         let key = at.join(MASTER_KEY);
@@ -117,6 +128,8 @@ impl World {
         let mut state = State::default();
         state.postgres = Some(postgres::Cluster { rules: text.to_owned(), ..postgres::Cluster::default() });
         state.accounts.insert("www-data".into(), (33, "/var/www".into()));
+        state.accounts.insert("redis".into(), (104, "/var/lib/redis".into()));
+        state.redis.insert(redis::SHARED.into(), redis::Server::fresh());
         Self { at: at.to_owned(), state: Arc::new(Mutex::new(state)), file: None }
     }
     /// A world kept in a file, shared by the processes that open it one after the other.
@@ -137,6 +150,7 @@ impl World {
             accounts: Box::new(fake()),
             systemd: Box::new(fake()),
             nginx: Box::new(fake()),
+            redis: Box::new(fake()),
             net: Box::new(fake()),
             copies: Box::new(fake()),
             postgres: Box::new(fake()),
@@ -249,6 +263,10 @@ impl Systemd for Fake {
         self.effect("daemon-reload", |state| {
             state.reloads += 1;
             state.known.retain(|unit, _| self.path(&format!("etc/systemd/system/{unit}")).exists());
+            let drop_in = redis::DROP_IN;
+            if self.path(&format!("etc/systemd/system/{drop_in}")).exists() {
+                state.known.entry(drop_in.to_owned()).or_default();
+            }
             for (unit, body) in &mut state.known {
                 *body = std::fs::read_to_string(self.path(&format!("etc/systemd/system/{unit}")))?;
             }
@@ -257,6 +275,9 @@ impl Systemd for Fake {
     }
     fn restart(&mut self, unit: &UnitName) -> Result<()> {
         let name = unit.as_str();
+        if name == redis::SHARED {
+            return self.effect("restart", |state| self.start_shared_redis(state));
+        }
         self.effect("restart", |state| {
             // Like systemd: what is known is not read again without being told.
             let body = match state.known.get(name) {
@@ -270,6 +291,15 @@ impl Systemd for Fake {
             let user = field(&body, "User").unwrap_or("root").to_owned();
             if user != "root" && !state.accounts.contains_key(&user) {
                 bail!("{name}: Main process exited, status=217/USER");
+            }
+            redis::Server::stop(state, name);
+            if let Some(server) = self.start_redis(&body, state.dumps.get(name))? {
+                state.redis.insert(name.into(), server);
+                let _ = std::fs::remove_file(self.invocation(name));
+                state.starts += 1;
+                let started = Started { user, body, app: String::new(), port: None };
+                state.units.insert(name.into(), started);
+                return self.mark_start(name, state.starts);
             }
             let app = std::fs::read_link(self.path(&format!("home/{user}/app"))).unwrap_or_default();
             let env = std::fs::read_to_string(self.path(&format!("home/{user}/.env"))).unwrap_or_default();
@@ -292,6 +322,7 @@ impl Systemd for Fake {
     fn stop(&mut self, unit: &UnitName) -> Result<()> {
         self.effect("stop", |state| {
             state.units.remove(unit.as_str());
+            redis::Server::stop(state, unit.as_str());
             let _ = std::fs::remove_file(self.invocation(unit.as_str()));
             Ok(())
         })

@@ -103,6 +103,16 @@ pub struct Rules {
     pub loaded: bool,
 }
 
+/// How a project reaches its database: its account, and the address with the password. Everything that is
+/// done with it is done as the project.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// The account that programs run under.
+    pub account: u32,
+    /// The address.
+    pub url: Secret,
+}
+
 /// Asking and telling the PostgreSQL server of this host, as its superuser.
 pub trait Postgres: fmt::Debug {
     /// Whether a server is installed, running or not.
@@ -157,8 +167,14 @@ pub trait Postgres: fmt::Debug {
     /// Has the server read again who may connect, and waits until it has.
     fn reload(&mut self) -> Result<()>;
 
-    /// Asks a database one question, as the role whose address this is.
-    fn ask(&self, url: &Secret, question: &Question) -> Result<Table>;
+    /// Asks a database one question.
+    fn ask(&self, who: &Login, question: &Question) -> Result<Table>;
+    /// The SQL that makes a database's tables.
+    fn schema(&self, who: &Login) -> Result<String>;
+    /// Copies all that is in one database into another: all of it, or nothing.
+    fn copy(&mut self, from: &Login, to: &Login) -> Result<()>;
+    /// Becomes `psql`, and does not come back. `settings` are for its environment.
+    fn shell(&self, who: &Login, settings: &[(&'static str, String)]) -> Result<()>;
 }
 
 /// What a password is compared with, made with a salt of its own.

@@ -13,11 +13,12 @@ use postgres_protocol::escape::{escape_identifier as name, escape_literal as tex
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
-    Access, COMMON, CONNECTIONS, Database, GROUP, Guest, Postgres, Question, Role, Rules, SUPERUSER, Table,
+    Access, COMMON, CONNECTIONS, Database, GROUP, Guest, Login, Postgres, Question, Role, Rules, SUPERUSER,
+    Table,
     connect::{Kept, explain, superuser},
     session,
 };
-use crate::domain::{layout::HostPath, secret::Secret, sql_name::SqlName};
+use crate::domain::{layout::HostPath, sql_name::SqlName};
 
 /// Where the distribution keeps the versions that are installed.
 const VERSIONS: &str = "/usr/lib/postgresql";
@@ -374,7 +375,19 @@ impl Postgres for Server {
         }
         Err(anyhow!("PostgreSQL was told to read its configuration again and did not"))
     }
-    fn ask(&self, url: &Secret, question: &Question) -> Result<Table> {
-        session::ask(url, question)
+    fn ask(&self, who: &Login, question: &Question) -> Result<Table> {
+        session::ask(&who.url, question)
+    }
+    fn schema(&self, who: &Login) -> Result<String> {
+        session::schema(who)
+    }
+    fn copy(&mut self, from: &Login, to: &Login) -> Result<()> {
+        session::copy(from, to)
+    }
+    fn shell(&self, who: &Login, settings: &[(&'static str, String)]) -> Result<()> {
+        let psql = session::tool("psql", who)?;
+        let psql = settings.iter().fold(psql, |psql, (key, value)| psql.env(key, value.clone()));
+        // An administrator's own start file is for the administrator's own databases.
+        Err(psql.become_it(["--no-psqlrc"]))
     }
 }
