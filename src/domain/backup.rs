@@ -101,7 +101,7 @@ pub enum Reason {
     Delete,
     /// A release was about to go live. Kept for 7 days.
     Deploy,
-    /// The project was deleted. Kept as long as the project can be brought back.
+    /// The project was deleted. Kept as long as the project can be brought back, and 7 days after it was.
     Final,
 }
 
@@ -121,10 +121,10 @@ impl Reason {
     /// How many days it is kept, where that is what decides.
     const fn days(self) -> Option<i64> {
         match self {
-            Self::Manual | Self::Schedule | Self::Final => None,
+            Self::Manual | Self::Schedule => None,
             Self::Restore => Some(30),
             Self::Delete => Some(14),
-            Self::Deploy => Some(7),
+            Self::Deploy | Self::Final => Some(7),
         }
     }
 }
@@ -225,8 +225,9 @@ mod tests {
     fn what_somebody_wanted_is_kept_for_ever_and_what_was_made_in_passing_for_its_time() {
         let now = "2026-11-20T08:00:00Z";
         assert_eq!(left(&nightly(400, Reason::Manual), now).len(), 400);
-        assert_eq!(left(&nightly(400, Reason::Final), now).len(), 400);
-        for (reason, days) in [(Reason::Restore, 30), (Reason::Delete, 14), (Reason::Deploy, 7)] {
+        for (reason, days) in
+            [(Reason::Restore, 30), (Reason::Delete, 14), (Reason::Deploy, 7), (Reason::Final, 7)]
+        {
             assert_eq!(left(&nightly(400, reason), now).len(), days, "{reason:?}");
         }
     }

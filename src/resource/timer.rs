@@ -1,7 +1,7 @@
-//! A timer that runs, by the definition it has now.
+//! A timer that runs.
 //!
-//! Like a process, it is older or younger than its unit file; when it is older, systemd still goes by
-//! what it once read.
+//! systemd keeps no link for a timer as it does for a service, so it is asked. Whether the timer goes by
+//! the definition it has now cannot be seen: whatever changes that starts the timer anew.
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{Resource, State, unit::reload_if_due};
 use crate::{
     domain::layout::{HostPath, UnitName},
-    system::{Host, systemd::invocation},
+    system::Host,
 };
 
 /// A running timer.
@@ -25,7 +25,6 @@ pub struct Timer {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Found {
     running: bool,
-    fresh: bool,
 }
 
 impl Resource for Timer {
@@ -36,19 +35,11 @@ impl Resource for Timer {
         self.unit.to_string()
     }
     fn observe(&self, host: &Host) -> Result<Found> {
-        let Some(start) = invocation(&host.root, &self.unit)? else { return Ok(Found::default()) };
-        let mut fresh = true;
-        for input in &self.inputs {
-            fresh &= host.root.meta(input)?.is_some_and(|m| m.changed <= start.meta.changed);
-        }
-        Ok(Found { running: true, fresh })
+        let known = host.systemd.list()?;
+        Ok(Found { running: known.get(self.unit.as_str()).is_some_and(|status| status.active == "active") })
     }
     fn compare(&self, found: &Found) -> State {
-        match (found.running, found.fresh) {
-            (false, _) => State::Missing,
-            (true, true) => State::Satisfied,
-            (true, false) => State::Differs("is older than its definition".into()),
-        }
+        if found.running { State::Satisfied } else { State::Missing }
     }
     fn apply(&self, host: &mut Host) -> Result<()> {
         {
@@ -58,12 +49,10 @@ impl Resource for Timer {
         host.systemd.restart(&self.unit)
     }
     fn restore(&self, found: &Found, host: &mut Host) -> Result<()> {
-        let now = self.observe(host)?;
-        match (found.running, now.running && now.fresh) {
-            (false, _) if now.running => host.systemd.stop(&self.unit),
-            (false, _) | (true, true) => Ok(()),
-            (true, false) => self.apply(host),
+        if found.running {
+            return self.apply(host);
         }
+        if self.observe(host)?.running { host.systemd.stop(&self.unit) } else { Ok(()) }
     }
     fn follows(&self) -> &[HostPath] {
         &self.inputs
