@@ -42,8 +42,8 @@ fn looked(cx: &mut Context, name: &ProjectName, sql: &str) -> Result<Table> {
 }
 
 /// A cell without what would break the table or play with the terminal.
-fn shown(cell: &Option<String>) -> String {
-    cell.as_deref().map_or_else(
+fn shown(cell: Option<&str>) -> String {
+    cell.map_or_else(
         || "–".to_owned(),
         |text| {
             text.chars()
@@ -55,7 +55,8 @@ fn shown(cell: &Option<String>) -> String {
 
 fn listed(found: &Table) -> String {
     let header: Vec<&str> = found.columns.iter().map(String::as_str).collect();
-    let rows: Vec<Vec<String>> = found.rows.iter().map(|row| row.iter().map(shown).collect()).collect();
+    let rows: Vec<Vec<String>> =
+        found.rows.iter().map(|row| row.iter().map(|cell| shown(cell.as_deref())).collect()).collect();
     table(&header, &rows)
 }
 

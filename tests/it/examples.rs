@@ -13,6 +13,7 @@ use crate::{help::COMMANDS, scene::Scene};
 const ASK: &[&str] = &[
     "hostkit project delete blog",
     "hostkit project purge blog",
+    "hostkit db delete api",
     "hostkit env edit blog",
     "hostkit env edit blog --no-restart",
     "hostkit secrets set blog API_KEY",

@@ -72,10 +72,15 @@ fn a_project_reaches_its_own_database_and_nothing_else() {
                 );
             }
         }
-        for (sql, refusal) in ATTEMPTS {
+        for sql in ATTEMPTS {
             let (good, said) = psql(&vps, &own, sql);
-            assert!(!good && said.contains(refusal), "{login}: {sql}: {said}");
+            assert!(!good && is_refusal(&said), "{login}: {sql}: {said}");
         }
+        // This one is only a warning, and does nothing.
+        let before = catalogue(&vps);
+        psql(&vps, &own, "GRANT CONNECT ON DATABASE blog_db TO PUBLIC");
+        psql(&vps, &own, "GRANT ALL ON DATABASE blog_db TO shop_db");
+        assert_eq!(catalogue(&vps), before, "{login}");
     }
     // Without the second layer the first one holds, and without the first the second.
     let own = url(&vps, "blog").replace("5432/blog_db", "5432/shop_db");
@@ -94,49 +99,56 @@ fn a_project_reaches_its_own_database_and_nothing_else() {
     vps.expect_healthy();
 }
 
-/// What a project's role must not do, and how it is told.
-const ATTEMPTS: &[(&str, &str)] = &[
-    ("SET ROLE postgres", "permission denied"),
-    ("SET ROLE shop_db", "permission denied"),
-    ("SET SESSION AUTHORIZATION postgres", "permission denied"),
-    ("CREATE ROLE mole", "permission denied"),
-    ("CREATE DATABASE mole", "permission denied"),
-    ("DROP DATABASE shop_db", "must be owner"),
-    ("ALTER DATABASE blog_db CONNECTION LIMIT -1", "must be owner"),
-    (
-        "GRANT CONNECT ON DATABASE blog_db TO PUBLIC; GRANT CONNECT ON DATABASE blog_db TO shop_db; \
-      SELECT 1/(count(*) - count(*) FILTER (WHERE d.datacl::text ~ 'shop_db')) FROM pg_database d \
-      WHERE datname = 'blog_db' AND datacl::text !~ 'shop_db' HAVING count(*) > 1; SELECT no_such_function()",
-        "no_such_function",
-    ),
-    ("ALTER ROLE shop_db PASSWORD 'x'", "permission denied"),
-    ("ALTER ROLE shop_db NOLOGIN", "permission denied"),
-    ("ALTER ROLE CURRENT_USER CONNECTION LIMIT -1", "permission denied"),
-    ("GRANT shop_db TO CURRENT_USER", "must have admin option"),
-    ("GRANT blog_db TO shop_db", "must have admin option"),
-    ("SET temp_file_limit = -1", "permission denied"),
-    ("ALTER SYSTEM SET log_statement = 'all'", "permission denied"),
-    ("COPY (SELECT 1) TO PROGRAM 'id'", "permission denied"),
-    ("COPY (SELECT 1) TO '/tmp/mole'", "permission denied"),
-    ("SELECT pg_read_file('/etc/passwd')", "permission denied"),
-    ("SELECT pg_ls_dir('/')", "permission denied"),
-    ("SELECT rolpassword FROM pg_authid", "permission denied"),
-    (
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'postgres' OR backend_type ~ 'checkpointer'",
-        "must be",
-    ),
-    ("CREATE EXTENSION dblink", "permission denied"),
-    ("CREATE EXTENSION file_fdw", "permission denied"),
-    ("CREATE LANGUAGE plperlu", ""),
-    ("SELECT lo_import('/etc/passwd')", "permission denied"),
-    ("SELECT pg_reload_conf()", "permission denied"),
-    ("CREATE EVENT TRIGGER mole ON ddl_command_start EXECUTE FUNCTION pg_backend_pid()", ""),
-    ("CREATE SUBSCRIPTION mole CONNECTION 'dbname=shop_db' PUBLICATION mole", ""),
-    ("ALTER ROLE postgres SET search_path = evil", "permission denied"),
-    ("ALTER DATABASE shop_db SET search_path = evil", "must be owner"),
-    ("COMMENT ON DATABASE shop_db IS 'mole'", "must be owner"),
-    ("REASSIGN OWNED BY shop_db TO blog_db", "permission denied"),
+/// What a project's role must not do.
+const ATTEMPTS: &[&str] = &[
+    "SET ROLE postgres",
+    "SET ROLE shop_db",
+    "SET SESSION AUTHORIZATION postgres",
+    "CREATE ROLE mole",
+    "CREATE DATABASE mole",
+    "DROP DATABASE shop_db",
+    "ALTER DATABASE blog_db CONNECTION LIMIT -1",
+    "ALTER DATABASE blog_db RENAME TO mole",
+    "ALTER DATABASE shop_db SET search_path = evil",
+    "COMMENT ON DATABASE shop_db IS 'mole'",
+    "ALTER ROLE shop_db PASSWORD 'x'",
+    "ALTER ROLE shop_db NOLOGIN",
+    "ALTER ROLE postgres SET search_path = evil",
+    "ALTER ROLE CURRENT_USER CONNECTION LIMIT -1",
+    "ALTER ROLE CURRENT_USER SUPERUSER",
+    "ALTER ROLE CURRENT_USER SET temp_file_limit = -1",
+    "SET temp_file_limit = -1",
+    "GRANT shop_db TO CURRENT_USER",
+    "GRANT blog_db TO shop_db",
+    "GRANT pg_read_server_files TO CURRENT_USER",
+    "REASSIGN OWNED BY shop_db TO blog_db",
+    "ALTER SYSTEM SET log_statement = 'all'",
+    "SELECT pg_reload_conf()",
+    "COPY (SELECT 1) TO PROGRAM 'id'",
+    "COPY (SELECT 1) TO '/tmp/mole'",
+    "CREATE TEMP TABLE t (line text); COPY t FROM '/etc/passwd'",
+    "SELECT pg_read_file('/etc/passwd')",
+    "SELECT pg_ls_dir('/')",
+    "SELECT lo_import('/etc/passwd')",
+    "SELECT rolpassword FROM pg_authid",
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'postgres'",
+    "CREATE EXTENSION dblink",
+    "CREATE EXTENSION file_fdw",
+    "CREATE LANGUAGE c_again HANDLER fmgr_c_validator",
+    "CREATE FUNCTION run(text) RETURNS int AS '/lib/x86_64-linux-gnu/libc.so.6', 'system' LANGUAGE c",
+    "CREATE PUBLICATION mole FOR ALL TABLES",
+    "CREATE SUBSCRIPTION mole CONNECTION 'dbname=shop_db' PUBLICATION mole",
+    "CREATE TABLESPACE mole LOCATION '/tmp'",
+    "CREATE FUNCTION f() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'; \
+     CREATE EVENT TRIGGER mole ON ddl_command_start EXECUTE FUNCTION f()",
 ];
+
+/// How PostgreSQL says that somebody may not; the words differ between its versions.
+fn is_refusal(said: &str) -> bool {
+    ["permission denied", "must be", "must have", "cannot set parameter"]
+        .iter()
+        .any(|words| said.contains(words))
+}
 
 #[test]
 fn a_rotation_under_load_fails_no_request() {

@@ -98,7 +98,7 @@ fn dying_anywhere_leaves_the_world_as_before_or_as_it_was_to_become() {
 #[test]
 fn dying_again_while_recovering_changes_nothing_about_that() {
     let mut pairs = 0;
-    for (name, setup, act) in OPERATIONS.iter().chain(super::redis::ACTS) {
+    for (name, setup, act) in OPERATIONS {
         let base = Scene::after(setup);
         let (before, after) = (base.snapshot(), after(&base, *act));
         for n in 1.. {

@@ -17,7 +17,10 @@ use crate::{
         survey::doctor,
     },
     project::database::Login,
-    system::{Tripwire, fake::postgres::Cluster},
+    system::{
+        Tripwire,
+        fake::postgres::{Cluster, Kept},
+    },
 };
 
 fn cluster(scene: &Scene) -> Cluster {
@@ -125,7 +128,7 @@ fn names_that_somebody_else_has_in_the_server_are_refused() {
     let take = |name: &str| {
         let mut state = scene.world.state();
         let cluster = state.postgres.as_mut().unwrap();
-        cluster.databases.insert(name.into(), Default::default());
+        cluster.databases.insert(name.into(), Kept::default());
     };
     take("blog_db");
     let refused = fault(&scene, provisioned);

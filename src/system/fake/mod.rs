@@ -125,8 +125,8 @@ impl World {
                 .expect("the root is a writable directory");
             std::fs::write(&rules, text).expect("the root is a writable directory");
         }
-        let mut state = State::default();
-        state.postgres = Some(postgres::Cluster { rules: text.to_owned(), ..postgres::Cluster::default() });
+        let postgres = postgres::Cluster { rules: text.to_owned(), ..postgres::Cluster::default() };
+        let mut state = State { postgres: Some(postgres), ..State::default() };
         state.accounts.insert("www-data".into(), (33, "/var/www".into()));
         state.accounts.insert("redis".into(), (104, "/var/lib/redis".into()));
         state.redis.insert(redis::SHARED.into(), redis::Server::fresh());

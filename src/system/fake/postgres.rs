@@ -81,10 +81,10 @@ impl Cluster {
         self.databases.get_mut(database).with_context(|| format!("database \"{database}\" does not exist"))
     }
     fn require(&self, role: &str) -> Result<()> {
-        match role.is_empty() || self.roles.contains_key(role) {
-            true => Ok(()),
-            false => bail!("role \"{role}\" does not exist"),
+        if role.is_empty() || self.roles.contains_key(role) {
+            return Ok(());
         }
+        bail!("role \"{role}\" does not exist")
     }
     fn owns(&self, role: &str) -> bool {
         self.databases.values().any(|kept| {
