@@ -307,7 +307,7 @@ pub(super) fn restarted(session: &mut Session<'_>) -> Result<()> {
     power(session, &"blog".parse()?, Power::Restart).map(drop)
 }
 pub(super) fn deleted(session: &mut Session<'_>) -> Result<()> {
-    delete(session, &"blog".parse()?).map(drop)
+    delete(session, &"blog".parse()?, true).map(drop)
 }
 pub(super) fn brought_back(session: &mut Session<'_>) -> Result<()> {
     restore(session, &"blog".parse()?).map(drop)
