@@ -13,7 +13,7 @@ use crate::{
     },
     operation::{
         environment::{self, Changed, view},
-        lifecycle::{Power, power},
+        lifecycle::{Power, delete, power},
         rollback::{With, rollback},
         secrets::{self, Standing},
         session::{Mode, Outcome, Session},
@@ -439,7 +439,7 @@ fn without_the_master_key_what_needs_no_secret_goes_on_and_the_rest_says_why_not
         ("secrets list", |s| secrets::list(s, &blog()).map(drop)),
         ("env history", |s| s.store.environments(2000).map(drop)),
         ("doctor", |s| doctor(s, None).map(drop)),
-        ("delete", deleted),
+        ("delete without a last backup", |s| delete(s, &blog(), false).map(drop)),
     ];
     for (what, act) in fine {
         scene.act(act).unwrap_or_else(|e| panic!("{what}: {e:#}"));
