@@ -123,5 +123,5 @@ fn observing_crosses_no_effect() {
 /// unit file and account: the crash matrix of `operation` covers them in their surroundings.
 #[test]
 fn only_these_kinds_cannot_stand_alone() {
-    assert_eq!(Any::samples().1, ["database", "redis-user", "release", "service"]);
+    assert_eq!(Any::samples().1, ["redis-user", "release", "service"]);
 }
