@@ -9,16 +9,18 @@ use std::{
 use anyhow::Result;
 
 use crate::{
-    domain::layout,
+    domain::{layout, secret::Secret},
     event::{Event, Silent, Ui},
     operation::{
         database,
         deploy::{Deployed, Upload, deploy},
+        environment,
         init::init,
         lifecycle::{Power, delete, power, purge, restore},
         provision::{Wish, provision},
         redis::{Asked, Takeover},
         rollback::{With, rollback},
+        secrets,
         session::{Mode, Outcome, Session},
     },
     plan::Foreign,
@@ -160,7 +162,9 @@ impl Scene {
         for sql in [
             "SELECT owner || resources FROM owned ORDER BY owner",
             "SELECT name || uid || port || spec FROM project ORDER BY name",
-            "SELECT uid || id || state FROM release WHERE state <> 'failed' ORDER BY uid, id",
+            "SELECT uid || id || state || coalesce(env, '') FROM release WHERE state <> 'failed' ORDER BY uid, id",
+            "SELECT uid || ' ' || version || text FROM environment ORDER BY uid, version",
+            "SELECT uid || name || version || value FROM secret ORDER BY uid, name, version",
             "SELECT uid || name || expires_at FROM trash ORDER BY uid",
         ] {
             let mut query = db.prepare(sql).unwrap();
@@ -229,7 +233,9 @@ fn walk(root: &Path, at: &Path, into: &mut BTreeMap<String, String>) {
             "/var/log/projects/.trash/",
         ];
         // A key that was taken away is kept aside, as in a trash.
-        if unimportant.iter().any(|u| name.starts_with(u)) || name.ends_with(".gone") {
+        if unimportant.iter().any(|u| name.starts_with(u))
+            || Path::new(&name).extension().is_some_and(|e| e == "gone")
+        {
             continue;
         }
         let meta = path.symlink_metadata().unwrap();
@@ -301,7 +307,7 @@ pub(super) fn restarted(session: &mut Session<'_>) -> Result<()> {
     power(session, &"blog".parse()?, Power::Restart).map(drop)
 }
 pub(super) fn deleted(session: &mut Session<'_>) -> Result<()> {
-    delete(session, &"blog".parse()?).map(drop)
+    delete(session, &"blog".parse()?, true).map(drop)
 }
 pub(super) fn brought_back(session: &mut Session<'_>) -> Result<()> {
     restore(session, &"blog".parse()?).map(drop)
@@ -318,7 +324,7 @@ pub(super) fn written(session: &mut Session<'_>) -> Result<()> {
     session.host.postgres.ask(&who, &question).map(drop)
 }
 pub(super) fn provisioned_bare(session: &mut Session<'_>) -> Result<()> {
-    provision(session, &Wish { database: false, ..wish("blog") }).map(drop)
+    provision(session, &Wish { database: false, redis: None, ..wish("blog") }).map(drop)
 }
 pub(super) fn database_made(session: &mut Session<'_>) -> Result<()> {
     database::create(session, &"blog".parse()?).map(drop)
@@ -328,6 +334,28 @@ pub(super) fn database_gone(session: &mut Session<'_>) -> Result<()> {
 }
 pub(super) fn rotated(session: &mut Session<'_>) -> Result<()> {
     database::rotate(session, &"blog".parse()?, false).map(drop)
+}
+/// Sets a variable, or gives it another value.
+pub(super) fn env_set(session: &mut Session<'_>) -> Result<()> {
+    let terms = environment::Terms { verb: "env set", restart: true, loader: false, seen: None };
+    environment::change(session, &"blog".parse()?, &terms, |part, _| {
+        let mut text = part.clone();
+        let key = "COLOUR".parse()?;
+        let value = if text.get(&key) == Some("red") { "blue" } else { "red" };
+        text.set(&key, value)?;
+        Ok(text)
+    })
+    .map(drop)
+}
+pub(super) fn secret_set(session: &mut Session<'_>) -> Result<()> {
+    let terms = secrets::Terms { verb: "secrets set", keep: false, loader: false };
+    secrets::set(session, &"blog".parse()?, &[("TOKEN".parse()?, Secret::new("poison"))], terms).map(drop)
+}
+pub(super) fn secret_unset(session: &mut Session<'_>) -> Result<()> {
+    secrets::unset(session, &"blog".parse()?, &["TOKEN".parse()?]).map(drop)
+}
+pub(super) fn injected(session: &mut Session<'_>) -> Result<()> {
+    environment::inject(session, &"blog".parse()?, true).map(drop)
 }
 
 /// Hears warnings.
