@@ -127,6 +127,23 @@ impl Draft {
         Ok(version)
     }
 
+    /// The same for a text from elsewhere, without what HostKit sets itself, where it is another one.
+    pub(super) fn replace(&mut self, session: &Session<'_>, text: EnvText, what: String) -> Result<()> {
+        let text = text.without(&env(&self.spec)?.own());
+        if text != self.part {
+            self.put(session, text, what)?;
+        }
+        Ok(())
+    }
+
+    /// Puts these into the vault of a project that has none of them, and into its environment.
+    pub(super) fn keep_secrets(&mut self, session: &mut Session<'_>, all: &[(EnvKey, Secret)]) -> Result<()> {
+        for (key, value) in all {
+            self.secrets.push(secrets::row(session, &self.spec, key, value, 1)?);
+        }
+        if all.is_empty() { Ok(()) } else { self.inject(session) }
+    }
+
     /// Brings the environment back that the specification names.
     pub(super) fn bring(&mut self, session: &Session<'_>) -> Result<()> {
         let Some(version) = self.spec.env else { return Ok(()) };

@@ -4,6 +4,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::{
+    backup::schedule::overdue,
     environment::bring_back,
     init::VAULT_KEY,
     session::{Mode, Outcome, Session},
@@ -90,6 +91,7 @@ pub fn doctor(session: &Session<'_>, only: Option<&ProjectName>) -> Result<Surve
     }
     for name in names {
         examine(session, &name, &mut survey)?;
+        examine_backups(session, &name, &mut survey)?;
     }
     Ok(survey)
 }
@@ -151,6 +153,18 @@ fn examine(session: &Session<'_>, owner: &str, survey: &mut Survey) -> Result<()
             problem: format!("{error:#}"),
             fix,
         }),
+    }
+    Ok(())
+}
+
+/// Whether the backups are made that are to be made.
+fn examine_backups(session: &Session<'_>, name: &str, survey: &mut Survey) -> Result<()> {
+    let Some(row) = session.store.project(&name.parse()?)? else { return Ok(()) };
+    if row.spec.backups.is_some() {
+        survey.checks += 1;
+    }
+    if let Some(problem) = overdue(session, &row.spec)? {
+        survey.find(name, "backups", problem, format!("hostkit backup create {name}"));
     }
     Ok(())
 }

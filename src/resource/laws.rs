@@ -119,9 +119,11 @@ fn observing_crosses_no_effect() {
     }
 }
 
-/// A database needs its role, a user of a Redis server the server, a release a staged tree, a service its
-/// unit file and account: the crash matrix of `operation` covers them in their surroundings.
+/// A database needs its role, a user of a Redis server the server, a release a staged tree, a service and a
+/// timer their unit files, and what changes places needs two of it: the crash matrix of `operation` covers
+/// them in their surroundings.
 #[test]
 fn only_these_kinds_cannot_stand_alone() {
-    assert_eq!(Any::samples().1, ["database", "redis-user", "release", "service"]);
+    let dependent = ["database", "database-swap", "redis-user", "release", "tree-swap", "service", "timer"];
+    assert_eq!(Any::samples().1, dependent);
 }

@@ -3,6 +3,7 @@
 mod account;
 mod cluster;
 mod database;
+mod database_swap;
 mod directory;
 mod env_file;
 mod file;
@@ -17,6 +18,8 @@ mod release;
 mod role;
 mod service;
 mod site;
+mod timer;
+mod tree_swap;
 mod unit;
 
 use std::fmt::Debug;
@@ -28,6 +31,7 @@ pub use self::{
     account::UnixAccount,
     cluster::Cluster,
     database::Database,
+    database_swap::DatabaseSwap,
     directory::Directory,
     env_file::EnvFile,
     file::ManagedFile,
@@ -40,6 +44,8 @@ pub use self::{
     role::Role,
     service::{Health, Service, probe},
     site::Site,
+    timer::Timer,
+    tree_swap::TreeSwap,
     unit::Unit,
 };
 use crate::{domain::layout::HostPath, system::Host};
@@ -172,6 +178,7 @@ kinds! {
     cluster::Cluster,
     role::Role,
     database::Database,
+    database_swap::DatabaseSwap,
     directory::Directory,
     env_file::EnvFile,
     file::ManagedFile,
@@ -181,7 +188,9 @@ kinds! {
     redis_server::RedisServer,
     redis_user::RedisUser,
     release::Release,
+    tree_swap::TreeSwap,
     unit::Unit,
     service::Service,
+    timer::Timer,
     site::Site,
 }

@@ -5,6 +5,7 @@
 
 pub mod accounts;
 pub mod archive;
+pub mod backup;
 pub mod clock;
 pub mod editor;
 pub mod exec;
@@ -32,8 +33,9 @@ use crate::domain::layout::{self, HostPath};
 
 pub use self::{
     accounts::{Account, Accounts},
+    backup::Copies,
     clock::Clock,
-    fs::{Attr, FileKind, Meta, Root},
+    fs::{Attr, FileKind, Fresh, Meta, Root},
     lock::Lock,
     net::Net,
     nginx::Nginx,
@@ -58,6 +60,8 @@ pub struct Host {
     pub redis: Box<dyn Redis>,
     /// What listens, and what answers.
     pub net: Box<dyn Net>,
+    /// Copies of what projects store.
+    pub copies: Box<dyn Copies>,
     /// The database server.
     pub postgres: Box<dyn Postgres>,
     /// Secrets.
@@ -82,6 +86,7 @@ impl Host {
             nginx: Box::new(nginx::Running),
             redis: Box::new(redis::Servers::default()),
             net: Box::new(net::Loopback),
+            copies: Box::new(backup::Programs),
             postgres: Box::new(postgres::Server::default()),
             vault: Vault::new(layout::host::master_key().as_path().to_owned()),
             clock: Box::new(clock::System),

@@ -23,6 +23,7 @@ mod vps;
 mod web;
 
 // The scenarios.
+mod backup;
 mod caller;
 mod counted;
 mod damage;

@@ -1,6 +1,7 @@
 //! Whole operations over fakes: what they do, and what is left when they die.
 
 mod attack;
+mod backup;
 mod crash;
 mod database;
 mod environment;

@@ -233,7 +233,9 @@ fn walk(root: &Path, at: &Path, into: &mut BTreeMap<String, String>) {
             "/var/log/projects/.trash/",
         ];
         // A key that was taken away is kept aside, as in a trash.
-        if unimportant.iter().any(|u| name.starts_with(u)) || name.ends_with(".gone") {
+        if unimportant.iter().any(|u| name.starts_with(u))
+            || Path::new(&name).extension().is_some_and(|e| e == "gone")
+        {
             continue;
         }
         let meta = path.symlink_metadata().unwrap();
@@ -305,7 +307,7 @@ pub(super) fn restarted(session: &mut Session<'_>) -> Result<()> {
     power(session, &"blog".parse()?, Power::Restart).map(drop)
 }
 pub(super) fn deleted(session: &mut Session<'_>) -> Result<()> {
-    delete(session, &"blog".parse()?).map(drop)
+    delete(session, &"blog".parse()?, true).map(drop)
 }
 pub(super) fn brought_back(session: &mut Session<'_>) -> Result<()> {
     restore(session, &"blog".parse()?).map(drop)
@@ -314,6 +316,25 @@ pub(super) fn purged(session: &mut Session<'_>) -> Result<()> {
     purge(session, &"blog".parse()?).map(drop)
 }
 
+/// Writes something into the database of `blog`, as its process would.
+pub(super) fn written(session: &mut Session<'_>) -> Result<()> {
+    let spec = session.project(&"blog".parse()?)?.spec;
+    let who = database::login(session, &spec)?;
+    let question = Question { sql: "INSERT INTO t VALUES (1)".into(), limit: 1, write: true };
+    session.host.postgres.ask(&who, &question).map(drop)
+}
+pub(super) fn provisioned_bare(session: &mut Session<'_>) -> Result<()> {
+    provision(session, &Wish { database: false, redis: None, ..wish("blog") }).map(drop)
+}
+pub(super) fn database_made(session: &mut Session<'_>) -> Result<()> {
+    database::create(session, &"blog".parse()?).map(drop)
+}
+pub(super) fn database_gone(session: &mut Session<'_>) -> Result<()> {
+    database::delete(session, &"blog".parse()?).map(drop)
+}
+pub(super) fn rotated(session: &mut Session<'_>) -> Result<()> {
+    database::rotate(session, &"blog".parse()?, false).map(drop)
+}
 /// Sets a variable, or gives it another value.
 pub(super) fn env_set(session: &mut Session<'_>) -> Result<()> {
     let terms = environment::Terms { verb: "env set", restart: true, loader: false, seen: None };
@@ -335,25 +356,6 @@ pub(super) fn secret_unset(session: &mut Session<'_>) -> Result<()> {
 }
 pub(super) fn injected(session: &mut Session<'_>) -> Result<()> {
     environment::inject(session, &"blog".parse()?, true).map(drop)
-}
-/// Writes something into the database of `blog`, as its process would.
-pub(super) fn written(session: &mut Session<'_>) -> Result<()> {
-    let spec = session.project(&"blog".parse()?)?.spec;
-    let who = database::login(session, &spec)?;
-    let question = Question { sql: "INSERT INTO t VALUES (1)".into(), limit: 1, write: true };
-    session.host.postgres.ask(&who, &question).map(drop)
-}
-pub(super) fn provisioned_bare(session: &mut Session<'_>) -> Result<()> {
-    provision(session, &Wish { database: false, ..wish("blog") }).map(drop)
-}
-pub(super) fn database_made(session: &mut Session<'_>) -> Result<()> {
-    database::create(session, &"blog".parse()?).map(drop)
-}
-pub(super) fn database_gone(session: &mut Session<'_>) -> Result<()> {
-    database::delete(session, &"blog".parse()?).map(drop)
-}
-pub(super) fn rotated(session: &mut Session<'_>) -> Result<()> {
-    database::rotate(session, &"blog".parse()?, false).map(drop)
 }
 
 /// Hears warnings.

@@ -1,6 +1,7 @@
 //! Stateful fakes of the daemons. They outlive a "crash", exactly as the real ones would, and fail
 //! with the originals' words. Files are real, under another root.
 
+mod copies;
 pub mod postgres;
 mod redis;
 
@@ -151,6 +152,7 @@ impl World {
             nginx: Box::new(fake()),
             redis: Box::new(fake()),
             net: Box::new(fake()),
+            copies: Box::new(fake()),
             postgres: Box::new(fake()),
             vault: Vault::new(self.at.join(MASTER_KEY)),
             clock: Box::new(super::clock::System),

@@ -251,6 +251,19 @@ impl Postgres for Fake {
             Ok(())
         })
     }
+    fn swap_databases(&mut self, name: &SqlName, other: &SqlName, aside: &SqlName) -> Result<()> {
+        self.tell("swap databases", |cluster| {
+            if cluster.databases.contains_key(aside.as_str()) {
+                bail!("database \"{aside}\" already exists");
+            }
+            for (from, to) in [(name, aside), (other, name)] {
+                let kept = cluster.databases.remove(from.as_str());
+                let kept = kept.with_context(|| format!("database \"{from}\" does not exist"))?;
+                cluster.databases.insert(to.to_string(), kept);
+            }
+            Ok(())
+        })
+    }
     fn drop_database(&mut self, name: &SqlName) -> Result<()> {
         self.tell("drop database", |cluster| {
             cluster.databases.remove(name.as_str());

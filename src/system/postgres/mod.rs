@@ -3,7 +3,7 @@
 //! What a project may do itself is done as the project: see [`session`]. The superuser enters a
 //! project's database once, before anybody else could have written there.
 
-mod connect;
+pub(super) mod connect;
 mod server;
 pub mod session;
 
@@ -153,6 +153,9 @@ pub trait Postgres: fmt::Debug {
     fn put_database(&mut self, name: &str, database: &Database) -> Result<()>;
     /// Renames a database that is not open, and ends the connections it still has.
     fn rename_database(&mut self, from: &SqlName, to: &SqlName) -> Result<()>;
+    /// Renames a database that is not open to `aside`, and another one to its name, in one step. Ends the
+    /// connections that both still have.
+    fn swap_databases(&mut self, name: &SqlName, other: &SqlName, aside: &SqlName) -> Result<()>;
     /// Removes a database with all that is in it.
     fn drop_database(&mut self, name: &SqlName) -> Result<()>;
     /// Ends the connections to a database: all, or those of one login.

@@ -72,6 +72,24 @@ impl Server {
         self.kept.with(|client| client.batch_execute(sql))
     }
 
+    /// What needs these databases to have no connections: they are ended, again and again.
+    fn insist(&mut self, databases: &[&SqlName], sql: &str) -> Result<()> {
+        let mut left = TRIES;
+        loop {
+            databases.iter().try_for_each(|database| self.dismiss(database, None))?;
+            let busy = self.kept.with(|client| match client.batch_execute(sql) {
+                Err(error) if error.code() == Some(&SqlState::OBJECT_IN_USE) => Ok(Some(explain(&error))),
+                other => other.map(|()| None),
+            })?;
+            match busy {
+                None => return Ok(()),
+                Some(error) if left == 0 => return Err(error),
+                Some(_) => left -= 1,
+            }
+            std::thread::sleep(PACE);
+        }
+    }
+
     /// Something in another of the common databases, over a connection that ends at once: as long as
     /// there is one, nobody can copy that database.
     fn within<T>(database: &str, work: impl FnOnce(&mut Client) -> Result<T, postgres::Error>) -> Result<T> {
@@ -298,20 +316,13 @@ impl Postgres for Server {
     }
     fn rename_database(&mut self, from: &SqlName, to: &SqlName) -> Result<()> {
         let rename = format!("ALTER DATABASE {} RENAME TO {}", name(from.as_str()), name(to.as_str()));
-        let mut left = TRIES;
-        loop {
-            self.dismiss(from, None)?;
-            let busy = self.kept.with(|client| match client.batch_execute(&rename) {
-                Err(error) if error.code() == Some(&SqlState::OBJECT_IN_USE) => Ok(Some(explain(&error))),
-                other => other.map(|()| None),
-            })?;
-            match busy {
-                None => return Ok(()),
-                Some(error) if left == 0 => return Err(error),
-                Some(_) => left -= 1,
-            }
-            std::thread::sleep(PACE);
-        }
+        self.insist(&[from], &rename)
+    }
+    fn swap_databases(&mut self, database: &SqlName, other: &SqlName, aside: &SqlName) -> Result<()> {
+        let [now, next, old] = [database, other, aside].map(|n| name(n.as_str()));
+        // Statements that are sent together happen together.
+        let swap = format!("ALTER DATABASE {now} RENAME TO {old}; ALTER DATABASE {next} RENAME TO {now}");
+        self.insist(&[database, other], &swap)
     }
     fn drop_database(&mut self, database: &SqlName) -> Result<()> {
         self.tell(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", name(database.as_str())))
