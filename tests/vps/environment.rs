@@ -214,6 +214,24 @@ fn a_projects_account_changes_its_own_environment_and_no_other() {
     vps.sh("hostkit history blog | grep 'env list' | grep blog | grep 'shown as it is'").ok();
 }
 
+#[test]
+fn nobody_who_comes_through_sudo_reads_a_file_as_root() {
+    let Some(vps) = Vps::with().user("eve").boot() else { return };
+    vps.live("blog", &app());
+    vps.write("/etc/sudoers.d/projects", "blog ALL=(root) NOPASSWD: /usr/local/bin/hostkit\n");
+    vps.sh("echo hers > /root/secret; chmod 600 /root/secret").ok();
+    for verb in ["__pack", "__read", "__edit"] {
+        for user in ["blog", "eve"] {
+            let call = ["runuser", "-u", user, "--", "sudo", "-n", "hostkit", verb, "--", "/root/secret"];
+            let output = vps.run(call).run();
+            output.check(
+                output.code == 2 && !output.stdout.contains("hers"),
+                "a usage error, and nothing read",
+            );
+        }
+    }
+}
+
 /// Runs a command on a terminal of its own, as `user`.
 const TERMINAL: &str = "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)";
 
