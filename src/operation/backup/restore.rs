@@ -1,6 +1,6 @@
 //! Going back to a backup: everything is loaded beside what is there, and takes its place in one operation.
 
-use std::{collections::BTreeSet, fs, io::Read, path::PathBuf, time::Instant};
+use std::{collections::BTreeSet, io::Read, path::PathBuf, time::Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -30,7 +30,7 @@ use crate::{
     resource::{Any, TreeSwap},
     system::{
         Vault,
-        backup::{Part, cause, open_path},
+        backup::{Opened, Part, cause, open_path},
     },
 };
 
@@ -90,7 +90,7 @@ pub enum Origin {
 }
 
 /// Finds a backup and opens it.
-fn find(session: &Session<'_>, origin: &Origin, scope: Scope) -> Result<(BackupId, Reader<fs::File>)> {
+fn find(session: &Session<'_>, origin: &Origin, scope: Scope) -> Result<(BackupId, Opened)> {
     match origin {
         Origin::Project { name, id } => {
             let (name, uid) = known(session, name)?;
@@ -199,7 +199,7 @@ pub(super) fn replace(
     session: &mut Session<'_>,
     spec: &ProjectSpec,
     id: BackupId,
-    reader: &mut Reader<fs::File>,
+    reader: &mut Opened,
     only: &BTreeSet<Piece>,
     terms: Terms,
 ) -> Result<(Outcome, Restored)> {
@@ -240,7 +240,7 @@ pub(super) fn replace(
 fn pieces(
     session: &Session<'_>,
     spec: &ProjectSpec,
-    reader: &Reader<fs::File>,
+    reader: &Opened,
     only: &BTreeSet<Piece>,
 ) -> Result<Vec<Piece>> {
     let holds = |piece: Piece| reader.manifest.parts.iter().any(|part| part.name == piece.word());
@@ -265,7 +265,7 @@ fn pieces(
 fn load(
     session: &mut Session<'_>,
     spec: &ProjectSpec,
-    reader: &mut Reader<fs::File>,
+    reader: &mut Opened,
     pieces: &[Piece],
     loaded: &mut Loaded,
 ) -> Result<()> {
