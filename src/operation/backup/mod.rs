@@ -4,6 +4,7 @@
 //! was copied to another server is worth as much there.
 
 mod database;
+mod redis;
 pub mod restore;
 pub mod schedule;
 pub mod verify;
