@@ -50,7 +50,7 @@ fn size(bytes: u64) -> String {
         0..1024 => format!("{bytes} B"),
         1024..1_048_576 => format!("{} KiB", bytes >> 10),
         1_048_576..1_073_741_824 => format!("{} MiB", bytes >> 20),
-        _ => format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30)),
+        _ => format!("{}.{} GiB", bytes >> 30, (bytes >> 20) % 1024 * 10 / 1024),
     }
 }
 
@@ -226,7 +226,7 @@ pub(crate) struct RestoreArgs {
     /// The backup; the newest without this
     #[arg(conflicts_with = "file")]
     id: Option<BackupId>,
-    /// Only these: database, shared, env
+    /// Only these: database, redis, shared, env
     #[arg(long, value_delimiter = ',')]
     only: Vec<Piece>,
     /// A backup that lies elsewhere
@@ -259,7 +259,7 @@ impl Verb for RestoreArgs {
         "hostkit backup restore blog",
         "hostkit backup restore blog 20261120-080231 --only database",
         "hostkit backup restore blog --as blog-again",
-        "hostkit backup restore --file /mnt/blog.backup --key /root/old-master.key --as blog",
+        "hostkit backup restore --file blog.backup --key old-master.key --as shop",
     ];
 
     fn project(&self) -> Option<&ProjectName> {

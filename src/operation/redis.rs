@@ -202,10 +202,14 @@ fn free_number(session: &Session<'_>) -> Result<u32> {
     for spec in projects.chain(session.store.trash()?.into_iter().map(|row| row.spec)) {
         taken.extend(spec.redis.map(|redis| redis.number()));
     }
-    (1..settings.databases).find(|number| !taken.contains(number)).ok_or_else(|| {
-        Fault::new(Code::NameTaken, format!("all {} databases of Redis are taken", settings.databases - 1))
-            .next("hostkit project purge NAME    # a deleted project keeps its number until then")
-            .into()
+    // The last one is for loading what comes out of a backup.
+    (1..settings.databases.saturating_sub(1)).find(|number| !taken.contains(number)).ok_or_else(|| {
+        Fault::new(
+            Code::NameTaken,
+            format!("all {} databases of Redis are taken", settings.databases.saturating_sub(2)),
+        )
+        .next("hostkit project purge NAME    # a deleted project keeps its number until then")
+        .into()
     })
 }
 

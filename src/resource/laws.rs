@@ -124,6 +124,6 @@ fn observing_crosses_no_effect() {
 /// surroundings.
 #[test]
 fn only_these_kinds_cannot_stand_alone() {
-    let dependent = ["database-swap", "redis-user", "release", "tree-swap", "service", "timer"];
+    let dependent = ["database-swap", "redis-user", "redis-swap", "release", "tree-swap", "service", "timer"];
     assert_eq!(Any::samples().1, dependent);
 }

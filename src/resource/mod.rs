@@ -13,6 +13,7 @@ mod laws;
 mod link;
 mod log_file;
 mod redis_server;
+mod redis_swap;
 mod redis_user;
 mod release;
 mod role;
@@ -39,6 +40,7 @@ pub use self::{
     link::Link,
     log_file::LogFile,
     redis_server::RedisServer,
+    redis_swap::RedisSwap,
     redis_user::RedisUser,
     release::Release,
     role::Role,
@@ -187,6 +189,7 @@ kinds! {
     log_file::LogFile,
     redis_server::RedisServer,
     redis_user::RedisUser,
+    redis_swap::RedisSwap,
     release::Release,
     tree_swap::TreeSwap,
     unit::Unit,

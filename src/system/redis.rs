@@ -4,10 +4,13 @@
 //! open, never over the network: when the server is down, any process may listen on its port and would
 //! be told the password. One connection per server and command, made when it is first needed.
 
+mod transfer;
+
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     fmt,
+    io::{Read, Write},
     rc::Rc,
     time::Duration,
 };
@@ -149,6 +152,16 @@ pub trait Redis: fmt::Debug {
     fn remove_user(&mut self, door: &Door, name: &str) -> Result<()>;
     /// Has the server write its users down, so that they are there after its next start.
     fn save_users(&mut self, door: &Door) -> Result<()>;
+    /// Writes all that is in a database; says how many keys.
+    fn dump(&self, door: &Door, number: u32, out: &mut dyn Write) -> Result<u64>;
+    /// Loads what [`Self::dump`] wrote into an empty database, and marks it.
+    fn load(&mut self, door: &Door, number: u32, from: &mut dyn Read) -> Result<()>;
+    /// Whether a database carries the mark.
+    fn is_marked(&self, door: &Door, number: u32) -> Result<bool>;
+    /// Takes the mark from a database; fine when it has none.
+    fn unmark(&mut self, door: &Door, number: u32) -> Result<()>;
+    /// Has two databases change places, in one step for whoever uses them.
+    fn swap(&mut self, door: &Door, one: u32, other: u32) -> Result<()>;
     /// Empties a database.
     fn flush(&mut self, door: &Door, number: u32) -> Result<()>;
     /// Before a restart: has a server that is told to keep nothing write its data down this once.
@@ -193,6 +206,20 @@ fn knock(door: &Door) -> Result<redis::RedisResult<redis::Connection>> {
     };
     let login = RedisConnectionInfo::default().set_username(ADMIN).set_password(password.trim());
     Ok(connect(ConnectionAddr::Unix(door.socket.as_path().to_owned()), login))
+}
+
+/// A connection of its own, at this database: the one that is kept stays at database 0.
+fn within(door: &Door, number: u32) -> Result<redis::Connection> {
+    let mut link = knock(door)?.map_err(|error| explain(door, &error))?;
+    transfer::select(&mut link, number).map_err(|error| explain(door, &error))?;
+    Ok(link)
+}
+
+fn understood(door: &Door, trouble: transfer::Trouble) -> anyhow::Error {
+    match trouble {
+        transfer::Trouble::Redis(error) => explain(door, &error),
+        transfer::Trouble::Other(error) => error,
+    }
 }
 
 /// Whether nobody listened.
@@ -328,11 +355,25 @@ impl Redis for Servers {
     fn save_users(&mut self, door: &Door) -> Result<()> {
         self.say(door, &words(&["ACL", "SAVE"]))
     }
+    fn dump(&self, door: &Door, number: u32, out: &mut dyn Write) -> Result<u64> {
+        transfer::dump(&mut within(door, number)?, out).map_err(|trouble| understood(door, trouble))
+    }
+    fn load(&mut self, door: &Door, number: u32, from: &mut dyn Read) -> Result<()> {
+        transfer::load(&mut within(door, number)?, from).map_err(|trouble| understood(door, trouble))
+    }
+    fn is_marked(&self, door: &Door, number: u32) -> Result<bool> {
+        let asked = words(&["EXISTS", transfer::MARK]).query(&mut within(door, number)?);
+        asked.map_err(|error| explain(door, &error))
+    }
+    fn unmark(&mut self, door: &Door, number: u32) -> Result<()> {
+        let told = words(&["DEL", transfer::MARK]).exec(&mut within(door, number)?);
+        told.map_err(|error| explain(door, &error))
+    }
+    fn swap(&mut self, door: &Door, one: u32, other: u32) -> Result<()> {
+        self.say(door, &words(&["SWAPDB", &one.to_string(), &other.to_string()]))
+    }
     fn flush(&mut self, door: &Door, number: u32) -> Result<()> {
-        // A connection of its own: the one that is kept stays at database 0.
-        let mut link = knock(door)?.map_err(|error| explain(door, &error))?;
-        let number = number.to_string();
-        words(&["SELECT", &number]).exec(&mut link).map_err(|error| explain(door, &error))?;
+        let mut link = within(door, number)?;
         // Freeing much takes long, and meanwhile everybody else would wait.
         words(&["FLUSHDB", "ASYNC"]).exec(&mut link).map_err(|error| explain(door, &error))
     }

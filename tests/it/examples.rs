@@ -48,6 +48,16 @@ fn scene(command: &str, deleted: bool) -> Scene {
             let _ = scene.hostkit(&line.split_whitespace().collect::<Vec<_>>()).ok();
         }
     }
+    if command.starts_with("backup") || command.starts_with("checkpoint") {
+        for kind in ["backup", "checkpoint"] {
+            let _ = scene.hostkit(&[kind, "create", "blog"]).ok();
+            let mut made = std::fs::read_dir(scene.real("/var/lib/hostkit/backups/blog.2000")).unwrap();
+            let made =
+                made.find_map(|e| Some(e.ok()?.path()).filter(|p| p.extension().unwrap() == kind)).unwrap();
+            // As the examples call it.
+            std::fs::rename(&made, made.with_file_name(format!("20261120-080231.{kind}"))).unwrap();
+        }
+    }
     if deleted {
         let _ = scene.hostkit(&["project", "delete", "blog", "--confirm", "blog"]).ok();
     }
@@ -119,6 +129,12 @@ fn every_example_does_what_it_says() {
                 Some((_, call)) => (call.to_owned(), b"COLOUR=blue\n".to_vec()),
                 None => (call, Vec::new()),
             };
+            let backup = scene.real("/var/lib/hostkit/backups/blog.2000/20261120-080231.backup");
+            if backup.exists() {
+                std::fs::copy(backup, workplace.path().join("blog.backup")).unwrap();
+                let key = scene.real("/etc/hostkit/master.key");
+                std::fs::copy(key, workplace.path().join("old-master.key")).unwrap();
+            }
             let (code, said) = run(&scene, workplace.path(), &call, &input);
             let expected = match call.as_str() {
                 c if ASK.contains(&c) => Some(2),

@@ -58,6 +58,19 @@ pub(crate) const COMMANDS: &[&str] = &[
     "secrets rotate",
     "secrets verify",
     "secrets inject",
+    "backup",
+    "backup create",
+    "backup list",
+    "backup verify",
+    "backup restore",
+    "backup schedule",
+    "backup prune",
+    "backup delete",
+    "checkpoint",
+    "checkpoint create",
+    "checkpoint list",
+    "checkpoint restore",
+    "checkpoint delete",
 ];
 
 #[test]

@@ -21,7 +21,7 @@ CREATE TABLE visits (n int CHECK (twice(n) > 0)); INSERT INTO visits VALUES (1);
 /// A server with a guest book that has something to lose.
 fn guest_book() -> Option<Vps> {
     let vps = Vps::boot()?;
-    vps.sh("DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends python3-psycopg2 >/dev/null")
+    vps.sh("DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends python3-psycopg2 python3-redis >/dev/null")
         .ok();
     vps.hostkit(["provision", "blog", "--start-cmd", "python3 guestbook.py"]).ok();
     fill(&vps);
@@ -37,7 +37,18 @@ fn fill(vps: &Vps) {
     let url = url(vps);
     vps.run(["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", url.as_str(), "-c", TABLES]).ok();
     vps.sh("install -o blog -g blog -m 640 /dev/stdin /home/blog/shared/photo").stdin("first\n").ok();
+    keys(
+        vps,
+        "import struct; r.rpush('list', 'a', b'\\x00\\xff\\r\\n', 'c'); r.hset('hash', 'f', 1); r.set('going', 1, ex=86400); r.set(b'odd \\n \\xff', ''); r.pfadd('hll', 1, 2); r.xadd('stream', {'k': 'v'}); r.mset({f'k{n}': n for n in range(20)})",
+    );
     vps.hostkit(["env", "set", "blog", "TOKEN=one"]).ok();
+}
+
+/// Has Python say something to the project's Redis, as the project.
+fn keys(vps: &Vps, what: &str) {
+    let script = "import re, redis, sys; env = open('/home/blog/.env').read(); \
+                  r = redis.Redis.from_url(re.search(\"REDIS_URL='?([^'\\n]+)\", env)[1]); exec(sys.argv[1])";
+    vps.run(["python3", "-c", script, what]).ok();
 }
 
 fn url(vps: &Vps) -> String {
@@ -92,6 +103,7 @@ fn destroy(vps: &Vps) {
     let sql = "DELETE FROM guests WHERE id > 7; UPDATE guests SET name = 'somebody else'; DROP VIEW \"Odd View\"; DROP SCHEMA extra CASCADE; INSERT INTO visits VALUES (7)";
     vps.run(["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", url(vps).as_str(), "-c", sql]).ok();
     vps.sh("echo second > /home/blog/shared/photo; touch /home/blog/shared/later").ok();
+    keys(vps, "r.flushdb(); r.set('something', 'else')");
     vps.hostkit(["env", "set", "blog", "TOKEN=two"]).ok();
 }
 
@@ -285,7 +297,7 @@ fn a_deleted_project_leaves_nothing_but_its_last_backup_which_comes_back_under_a
     vps.hostkit(["project", "purge", "blog", "--confirm", "blog"]).ok();
     vps.sh("test ! -e /var/lib/hostkit/backups/blog.*").ok();
     let Some(other) = Vps::boot() else { return };
-    other.sh("DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends python3-psycopg2 >/dev/null").ok();
+    other.sh("DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends python3-psycopg2 python3-redis >/dev/null").ok();
     for file in ["/root/last.backup", "/root/old.key"] {
         let text = vps.run(["base64", file]).ok().stdout;
         other.sh(&format!("umask 077; base64 -d > {file}")).stdin(text).ok();

@@ -4,12 +4,11 @@
 //! was copied to another server is worth as much there.
 
 mod database;
+mod redis;
 pub mod restore;
 pub mod schedule;
 pub mod verify;
 mod write;
-
-use std::fs;
 
 use anyhow::{Result, bail};
 
@@ -25,7 +24,7 @@ use crate::{
     project::ProjectSpec,
     system::{
         Attr,
-        backup::{Contents, Header, Key, Manifest, Reader, cause},
+        backup::{Contents, Header, Key, Manifest, Opened, Reader, cause},
     },
 };
 
@@ -86,7 +85,7 @@ pub(super) fn stored(session: &Session<'_>, name: &ProjectName, uid: u32) -> Res
 }
 
 /// Opens one of this host's backups.
-fn open(session: &Session<'_>, path: &HostPath) -> Result<Reader<fs::File>> {
+fn open(session: &Session<'_>, path: &HostPath) -> Result<Opened> {
     let Some(file) = session.host.root.open_file(path)? else {
         bail!(Fault::new(Code::BackupNotFound, format!("there is no `{path}`")))
     };
@@ -100,7 +99,7 @@ fn choose(
     uid: u32,
     scope: Scope,
     id: Option<&BackupId>,
-) -> Result<(BackupId, Reader<fs::File>)> {
+) -> Result<(BackupId, Opened)> {
     let word = scope.word();
     let path = match id {
         Some(id) => name.backup(uid, id, scope),

@@ -1,6 +1,6 @@
 //! Going back to a backup: everything is loaded beside what is there, and takes its place in one operation.
 
-use std::{collections::BTreeSet, fs, io::Read, path::PathBuf, time::Instant};
+use std::{collections::BTreeSet, io::Read, path::PathBuf, time::Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -8,8 +8,8 @@ use super::{
     Attr, BackupId, Key, Mode, Outcome, ProjectName, ProjectSpec, Reader, Reason, Scope, Session, Stored,
     choose,
     database::{self, Loaded},
-    known,
-    write::{DATABASE, ENV, Entry, PROJECT, SHARED, write},
+    known, redis,
+    write::{DATABASE, ENV, Entry, PROJECT, REDIS, SHARED, write},
 };
 use crate::{
     domain::{
@@ -30,7 +30,7 @@ use crate::{
     resource::{Any, TreeSwap},
     system::{
         Vault,
-        backup::{Part, cause, open_path},
+        backup::{Opened, Part, cause, open_path},
     },
 };
 
@@ -39,6 +39,8 @@ use crate::{
 pub enum Piece {
     /// The database.
     Database,
+    /// The keys in Redis.
+    Redis,
     /// The directory that releases share.
     Shared,
     /// The project's own variables.
@@ -47,12 +49,13 @@ pub enum Piece {
 
 impl Piece {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Database, Self::Shared, Self::Env];
+    pub const ALL: [Self; 4] = [Self::Database, Self::Redis, Self::Shared, Self::Env];
 
     /// The name of its part.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Database => DATABASE,
+            Self::Redis => REDIS,
             Self::Shared => SHARED,
             Self::Env => ENV,
         }
@@ -90,7 +93,7 @@ pub enum Origin {
 }
 
 /// Finds a backup and opens it.
-fn find(session: &Session<'_>, origin: &Origin, scope: Scope) -> Result<(BackupId, Reader<fs::File>)> {
+fn find(session: &Session<'_>, origin: &Origin, scope: Scope) -> Result<(BackupId, Opened)> {
     match origin {
         Origin::Project { name, id } => {
             let (name, uid) = known(session, name)?;
@@ -199,7 +202,7 @@ pub(super) fn replace(
     session: &mut Session<'_>,
     spec: &ProjectSpec,
     id: BackupId,
-    reader: &mut Reader<fs::File>,
+    reader: &mut Opened,
     only: &BTreeSet<Piece>,
     terms: Terms,
 ) -> Result<(Outcome, Restored)> {
@@ -211,6 +214,8 @@ pub(super) fn replace(
     }
     session.require_space()?;
     let safety = terms.safety.map(|scope| write(session, spec, scope, Reason::Restore)).transpose()?;
+    let with_redis = pieces.contains(&Piece::Redis);
+    let held = if with_redis { redis::take(session, spec)? } else { None };
     let began = Instant::now();
     session.ui.emit(Event::Began { what: "loading", detail: id.as_str() });
     let mut loaded = Loaded { vault: terms.vault, ..Loaded::default() };
@@ -222,7 +227,11 @@ pub(super) fn replace(
     // On either way: what was made and is not wanted, or what was there and is no longer wanted. Unless
     // putting back did not finish: then it may be what is to be put back.
     let open = session.store.open_operations()?.iter().any(|open| open.owner == spec.name.as_str());
-    let cleared = if open { Ok(()) } else { clear(session, spec) };
+    let mut cleared = if open { Ok(()) } else { clear(session, spec) };
+    if with_redis && !open {
+        cleared = cleared.and(redis::clear(session, spec));
+    }
+    drop(held);
     match (done, cleared) {
         (Err(error), _) if error.downcast_ref::<HostState>().is_some() => Err(error),
         (Err(error), _) => Err(error.context(HostState("nothing was changed".to_owned()))),
@@ -240,7 +249,7 @@ pub(super) fn replace(
 fn pieces(
     session: &Session<'_>,
     spec: &ProjectSpec,
-    reader: &Reader<fs::File>,
+    reader: &Opened,
     only: &BTreeSet<Piece>,
 ) -> Result<Vec<Piece>> {
     let holds = |piece: Piece| reader.manifest.parts.iter().any(|part| part.name == piece.word());
@@ -251,12 +260,24 @@ fn pieces(
         );
     }
     let wanted = |piece: &Piece| holds(*piece) && (only.is_empty() || only.contains(piece));
-    let pieces: Vec<Piece> = Piece::ALL.into_iter().filter(wanted).collect();
+    let mut pieces: Vec<Piece> = Piece::ALL.into_iter().filter(wanted).collect();
     if pieces.contains(&Piece::Database) && database::door(session, spec)?.is_none() {
         bail!(
             Fault::new(Code::WrongState, format!("`{}` has no database to put the backup's into", spec.name))
                 .next(format!("hostkit db create {}", spec.name))
         );
+    }
+    if pieces.contains(&Piece::Redis) && spec.redis.is_none() {
+        if only.contains(&Piece::Redis) {
+            bail!(
+                Fault::new(
+                    Code::WrongState,
+                    format!("`{}` has no Redis to put the backup's keys into", spec.name)
+                )
+                .next(format!("hostkit provision {}", spec.name))
+            );
+        }
+        pieces.retain(|piece| *piece != Piece::Redis);
     }
     Ok(pieces)
 }
@@ -265,7 +286,7 @@ fn pieces(
 fn load(
     session: &mut Session<'_>,
     spec: &ProjectSpec,
-    reader: &mut Reader<fs::File>,
+    reader: &mut Opened,
     pieces: &[Piece],
     loaded: &mut Loaded,
 ) -> Result<()> {
@@ -278,6 +299,7 @@ fn load(
                 database::load(session, spec, from)?;
                 loaded.swaps.push(database::swap(spec));
             }
+            Some(Piece::Redis) => loaded.swaps.extend(redis::load(session, spec, from)?),
             Some(Piece::Shared) => loaded.swaps.push(shared(session, spec, from)?),
             Some(Piece::Env) => {
                 let mut text = String::new();

@@ -1,17 +1,17 @@
 //! Proving a backup: everything in it is read, and its database is loaded and counted.
 
-use std::{fs, io, time::Instant};
+use std::{io, time::Instant};
 
 use anyhow::{Result, bail};
 
 use super::{
-    BackupId, Mode, ProjectName, ProjectSpec, Reader, Scope, Session, choose, database, restore::clear,
+    BackupId, Mode, ProjectName, ProjectSpec, Scope, Session, choose, database, restore::clear,
     write::DATABASE,
 };
 use crate::{
     domain::fault::{Code, Fault},
     event::Event,
-    system::backup::{Table, cause},
+    system::backup::{Opened, Table, cause},
 };
 
 /// What was proven of a backup.
@@ -47,7 +47,7 @@ pub fn verify(session: &mut Session<'_>, name: &ProjectName, id: Option<&BackupI
     Ok(Verified { id, bytes, tables: Some(tables) })
 }
 
-fn load(session: &mut Session<'_>, spec: &ProjectSpec, reader: &mut Reader<fs::File>) -> Result<Vec<Table>> {
+fn load(session: &mut Session<'_>, spec: &ProjectSpec, reader: &mut Opened) -> Result<Vec<Table>> {
     clear(session, spec)?;
     let mut door = None;
     let read = reader.each(|part, from| {

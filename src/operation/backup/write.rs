@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Attr, BackupId, Contents, Header, Key, ProjectName, ProjectSpec, Reason, Scope, Session, Stored, host,
-    stored,
+    redis, stored,
 };
 use crate::{
     domain::{
@@ -34,6 +34,7 @@ pub(super) const PROJECT: &str = "project";
 pub(super) const ENV: &str = "env";
 pub(super) const SHARED: &str = "shared";
 pub(super) const DATABASE: &str = "database";
+pub(super) const REDIS: &str = "redis";
 
 /// What the registry says of a project, fit to be read on another host.
 #[derive(Serialize, Deserialize)]
@@ -118,6 +119,10 @@ fn parts<W: Write>(
         let tree = session.host.root.real(&spec.name.shared());
         let account = (spec.uid, spec.uid);
         writer.part(SHARED, Packing::Zstd, |out| session.host.copies.pack(&tree, account, out))?;
+    }
+    if scope == Scope::Backup && spec.redis.is_some() {
+        let dump = |out: &mut dyn Write| redis::dump(session, spec, out);
+        contents.redis_keys = Some(writer.part(REDIS, Packing::Zstd, dump)?);
     }
     if let Some(door) = door {
         let dump = |out: &mut dyn Write| session.host.copies.dump(door, out);

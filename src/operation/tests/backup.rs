@@ -41,9 +41,24 @@ pub(super) fn filled(session: &mut Session<'_>) -> anyhow::Result<()> {
     let shared = session.host.root.real(&blog().shared());
     std::fs::create_dir_all(shared.join("uploads"))?;
     std::fs::write(shared.join("uploads/photo"), "the photo")?;
+    keys(session, 3);
     tell(session, "INSERT one");
     tell(session, "INSERT two");
     write_env(session, "# mine\nTOKEN='poison'\n")
+}
+
+/// Has the project's Redis hold so many keys.
+fn keys(session: &mut Session<'_>, count: u64) {
+    let redis = session.project(&blog()).unwrap().spec.redis.unwrap();
+    let (door, text) = (redis.door(&blog()), count.to_string());
+    session.host.redis.flush(&door, redis.number()).unwrap();
+    session.host.redis.load(&door, redis.number(), &mut text.as_bytes()).unwrap();
+    session.host.redis.unmark(&door, redis.number()).unwrap();
+}
+
+/// How many keys the first project's Redis holds.
+fn held(scene: &Scene) -> u64 {
+    scene.world.state().redis["redis-server.service"].keys.get(&1).copied().unwrap_or(0)
 }
 
 /// Writes something to the project's database.
@@ -75,6 +90,7 @@ pub(super) fn spoiled(session: &mut Session<'_>) -> anyhow::Result<()> {
     let shared = session.host.root.real(&blog().shared());
     std::fs::remove_file(shared.join("uploads/photo"))?;
     std::fs::write(shared.join("new"), "made later")?;
+    keys(session, 1);
     tell(session, "DELETE two");
     write_env(session, "LATER='1'\n")?;
     restarted(session)
@@ -108,6 +124,9 @@ fn what_was_there_comes_back_and_what_came_later_goes() {
     assert!(env(&scene).contains("PORT="));
     assert_eq!(scene.world.state().starts, starts + 1, "the process has its new data");
     assert_eq!(contents(&scene), ["INSERT one", "INSERT two"]);
+    assert_eq!(held(&scene), 3);
+    assert_eq!(scene.world.state().redis["redis-server.service"].keys.len(), 1, "nothing lies beside it");
+    assert!(scene.world.state().redis["redis-server.service"].marked.is_empty());
     assert!(!scene.real("/home/blog/.shared-incoming").exists());
     let databases =
         scene.world.state().postgres.as_ref().unwrap().databases.keys().cloned().collect::<Vec<_>>();
@@ -129,6 +148,7 @@ fn before_it_goes_back_it_makes_a_backup_to_go_forward_to() {
 #[test]
 fn some_of_it_can_be_gone_back_to_alone() {
     let scene = Scene::after(&[provisioned, deployed, filled, backed_up, spoiled]);
+    assert_eq!(held(&scene), 1);
     let only = [Piece::Env].into();
     scene.act(|s| restore(s, &blog(), Scope::Backup, &from(None), &only)).unwrap();
     assert_eq!(shared(&scene, "new").as_deref(), Some("made later"));

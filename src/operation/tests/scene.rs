@@ -150,6 +150,11 @@ impl Scene {
             cluster.roles.retain(|name, _| !name.contains("_gone_"));
             cluster.databases.retain(|name, _| !name.contains("_gone_"));
         }
+        // And what a restore has loaded, or replaced, in the database that is for that.
+        for server in state.redis.values_mut() {
+            server.keys.remove(&server.settings.databases.saturating_sub(1));
+            server.marked.clear();
+        }
         for text in files.values_mut() {
             *text = masked(text);
         }

@@ -95,6 +95,9 @@ impl Keys {
     }
 }
 
+/// A backup in a file, whose ends have been read.
+pub type Opened = Reader<File>;
+
 /// A backup that lies where somebody says.
 pub fn open_path(path: &Path) -> Result<File> {
     let shown = path.display();

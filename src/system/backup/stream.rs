@@ -19,14 +19,14 @@ pub(super) const TAG: usize = 16;
 
 /// What seals and opens: a key, and the number of the next chunk.
 struct Cipher {
-    cipher: XChaCha20Poly1305,
+    aead: XChaCha20Poly1305,
     aad: Vec<u8>,
     next: u32,
 }
 
 impl Cipher {
     fn new(key: &[u8; 32], aad: &[u8]) -> Self {
-        Self { cipher: XChaCha20Poly1305::new(key.into()), aad: aad.to_vec(), next: 0 }
+        Self { aead: XChaCha20Poly1305::new(key.into()), aad: aad.to_vec(), next: 0 }
     }
 
     /// The nonce of the next chunk. The key is this file's alone, so the first bytes may be the same.
@@ -40,13 +40,13 @@ impl Cipher {
 
     fn seal(&mut self, text: &mut Vec<u8>, last: bool) -> io::Result<()> {
         let nonce = self.nonce(last)?;
-        let sealed = self.cipher.encrypt_in_place(&nonce, &self.aad, text as &mut dyn Buffer);
+        let sealed = self.aead.encrypt_in_place(&nonce, &self.aad, text as &mut dyn Buffer);
         sealed.map_err(|_| io::Error::other("sealing failed"))
     }
 
     fn open(&mut self, text: &mut Vec<u8>, last: bool) -> io::Result<()> {
         let nonce = self.nonce(last)?;
-        let opened = self.cipher.decrypt_in_place(&nonce, &self.aad, text as &mut dyn Buffer);
+        let opened = self.aead.decrypt_in_place(&nonce, &self.aad, text as &mut dyn Buffer);
         opened.map_err(|_| io::Error::other(damaged("it was altered, or is not whole")))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io::{Read, Write},
     rc::Rc,
 };
 
@@ -33,6 +34,9 @@ pub struct Server {
     pub users: BTreeMap<String, Vec<String>>,
     /// How many keys each database has.
     pub keys: BTreeMap<u32, u64>,
+    /// Databases that were loaded from a backup.
+    #[serde(default)]
+    pub marked: BTreeSet<u32>,
     /// How many others are connected who gave no name.
     pub others: u64,
 }
@@ -233,9 +237,58 @@ impl Redis for Fake {
             Ok(std::fs::write(self.path(&file), text)?)
         })
     }
+    fn dump(&self, door: &Door, number: u32, out: &mut dyn Write) -> Result<u64> {
+        let keys = self.look(door, |server| Ok(server.keys.get(&number).copied().unwrap_or(0)))?;
+        write!(out, "{keys}")?;
+        Ok(keys)
+    }
+    fn load(&mut self, door: &Door, number: u32, from: &mut dyn Read) -> Result<()> {
+        let mut text = String::new();
+        from.read_to_string(&mut text)?;
+        let keys: u64 = text.parse().context("ERR DUMP payload version or checksum are wrong")?;
+        self.effect("redis:load", |state| {
+            self.with(state, door, |server| {
+                server.marked.insert(number);
+                if keys > 0 {
+                    server.keys.insert(number, keys);
+                }
+                Ok(())
+            })
+        })
+    }
+    fn is_marked(&self, door: &Door, number: u32) -> Result<bool> {
+        self.look(door, |server| Ok(server.marked.contains(&number)))
+    }
+    fn unmark(&mut self, door: &Door, number: u32) -> Result<()> {
+        self.effect("redis:unmark", |state| {
+            self.with(state, door, |server| {
+                server.marked.remove(&number);
+                Ok(())
+            })
+        })
+    }
+    fn swap(&mut self, door: &Door, one: u32, other: u32) -> Result<()> {
+        self.effect("redis:swap", |state| {
+            self.with(state, door, |server| {
+                let change = |n: u32| {
+                    if n == one {
+                        other
+                    } else if n == other {
+                        one
+                    } else {
+                        n
+                    }
+                };
+                server.keys = server.keys.iter().map(|(n, keys)| (change(*n), *keys)).collect();
+                server.marked = server.marked.iter().map(|n| change(*n)).collect();
+                Ok(())
+            })
+        })
+    }
     fn flush(&mut self, door: &Door, number: u32) -> Result<()> {
         self.effect("redis:flush", |state| {
             self.with(state, door, |server| {
+                server.marked.remove(&number);
                 server.keys.remove(&number);
                 Ok(())
             })

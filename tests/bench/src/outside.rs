@@ -28,14 +28,15 @@ parts, all without a word:
   count       processes, daemon-reloads and syncs of each command, with strace
   deploy      hostkit deploy of a static tree of 5,000 files
   memory      the peak of each command
+  backup      hostkit backup create of a database of 1 GB, and its peak
   scale       the last of many projects beside the first, and `status` of them all
 
 HOSTKIT_BINARY names the program to measure (target/release/hostkit). Times over their target are
 printed as OVER, with where they go. Only what is counted makes the exit status 1.
 ";
 
-const PARTS: [&str; 9] =
-    ["startup", "provision", "data", "live", "rollback", "count", "deploy", "memory", "scale"];
+const PARTS: [&str; 10] =
+    ["startup", "provision", "data", "live", "rollback", "count", "deploy", "memory", "backup", "scale"];
 
 const ROWS: &[Row] = &[
     row("provision", "project create", "by hand", Some(1.5)),
@@ -43,6 +44,7 @@ const ROWS: &[Row] = &[
     row("live", "project create --source, answers", "by hand", None),
     row("deploy", "deploy of 5,000 files", "copied by hand", Some(1.5)),
     row("rollback", "rollback, answers", "systemctl restart, answers", Some(1.3)),
+    row("backup", "backup of 1 GB", "pg_dump -Fc", Some(1.2)),
     row("status", "status of all projects", "status of one", Some(5.0)),
     row("growth", "the last provisions", "the first provisions", Some(2.0)),
     row("floor growth", "the last by hand", "the first by hand", None),
@@ -139,6 +141,7 @@ fn work(wish: &Wish, server: &Server, measured: &mut Measured) -> Result<bool, E
         ("rollback", Some(few)),
         ("deploy", Some(few)),
         ("memory", None),
+        ("backup", Some("3")),
     ] {
         if wish.has(part) {
             eprintln!("{part} …");

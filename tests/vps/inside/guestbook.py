@@ -4,6 +4,7 @@ import http.server
 import os
 
 import psycopg2
+import redis
 
 QUESTION = """
 SELECT count(*), coalesce(sum(hashtextextended(g::text, 0)), 0), (SELECT count(*) FROM visits) FROM guests g
@@ -18,6 +19,9 @@ class Page(http.server.BaseHTTPRequestHandler):
                 cursor.execute(QUESTION)
                 guests = "guests %s %s visits %s" % cursor.fetchone()
             connection.close()
+            cache = redis.Redis.from_url(os.environ["REDIS_URL"])
+            pairs = sorted((key.decode("latin-1"), cache.type(key).decode()) for key in cache.scan_iter())
+            guests += f" redis {pairs} {cache.lrange('list', 0, -1)} {cache.ttl('going') > 0}"
             name = os.environ["PROJECT_NAME"]
             with open(f"/home/{name}/shared/photo") as photo:
                 text = f"{guests} photo {photo.read().strip()} token {os.environ.get('TOKEN')}"

@@ -1,0 +1,74 @@
+//! A project's Redis in a backup: loaded into the server's last database, which takes the project's number.
+
+use std::io::{Read, Write};
+
+use anyhow::{Result, bail};
+
+use super::{ProjectSpec, Session};
+use crate::{
+    domain::fault::{Code, Fault},
+    resource::{Any, RedisSwap},
+    system::{
+        Lock,
+        redis::{Door, Entry},
+    },
+};
+
+/// Writes what is in a project's database; says how many keys.
+pub(super) fn dump(session: &Session<'_>, spec: &ProjectSpec, out: &mut dyn Write) -> Result<u64> {
+    let Some(redis) = &spec.redis else { return Ok(0) };
+    session.host.redis.dump(&redis.door(&spec.name), redis.number(), out)
+}
+
+/// What will change places, once something was loaded.
+fn swap(session: &Session<'_>, spec: &ProjectSpec) -> Result<Option<RedisSwap>> {
+    let Some(redis) = &spec.redis else { return Ok(None) };
+    let door: Door = redis.door(&spec.name);
+    let Entry::Open(settings) = session.host.redis.enter(&door)? else {
+        bail!(
+            Fault::new(Code::ServiceDown, format!("Redis (`{}`) does not let HostKit in", door.unit))
+                .next(format!("systemctl start {}", door.unit))
+                .next("hostkit repair")
+        )
+    };
+    let scratch = settings.databases.saturating_sub(1);
+    Ok(Some(RedisSwap { user: spec.name.to_string(), door, number: redis.number(), scratch }))
+}
+
+/// Takes the last database for this project alone, and empties it. An operation that died over it is
+/// undone first: it may hold what is to be put back.
+pub(super) fn take(session: &mut Session<'_>, spec: &ProjectSpec) -> Result<Option<Lock>> {
+    let Some(swap) = swap(session, spec)? else { return Ok(None) };
+    let held = session.host.hold("redis-scratch")?;
+    let other =
+        |open: &crate::store::OpenOperation| open.verb == "restore" && open.owner != spec.name.as_str();
+    if let Some(open) = session.store.open_operations()?.into_iter().find(other) {
+        bail!(
+            Fault::new(
+                Code::Busy,
+                format!("the restore of `{}` was interrupted and is not undone", open.owner)
+            )
+            .next(format!("hostkit repair {}", open.owner))
+        );
+    }
+    session.host.redis.flush(&swap.door, swap.scratch)?;
+    Ok(Some(held))
+}
+
+/// Loads a project's keys beside those it has.
+pub(super) fn load(
+    session: &mut Session<'_>,
+    spec: &ProjectSpec,
+    from: &mut dyn Read,
+) -> Result<Option<Any>> {
+    let Some(swap) = swap(session, spec)? else { return Ok(None) };
+    session.host.redis.load(&swap.door, swap.scratch, from)?;
+    Ok(Some(swap.into()))
+}
+
+/// Empties the last database, and forgets where the project's came from.
+pub(super) fn clear(session: &mut Session<'_>, spec: &ProjectSpec) -> Result<()> {
+    let Some(swap) = swap(session, spec)? else { return Ok(()) };
+    session.host.redis.unmark(&swap.door, swap.number)?;
+    session.host.redis.flush(&swap.door, swap.scratch)
+}
