@@ -91,9 +91,10 @@ fn observing_crosses_no_effect() {
     }
 }
 
-/// A release needs a staged tree, a service its unit file and account: the crash matrix of
+/// A key needs its bucket, a store its unit file, a release a staged tree, a service its unit file and
+/// account: the crash matrix of
 /// `operation` covers them in their surroundings.
 #[test]
 fn only_these_kinds_cannot_stand_alone() {
-    assert_eq!(Any::samples().1, ["release", "service"]);
+    assert_eq!(Any::samples().1, ["bucket-key", "object-store", "release", "service"]);
 }

@@ -1,6 +1,9 @@
 //! What a resource is: four verbs over one thing on the host, and the list of the kinds there are.
 
 mod account;
+mod bucket;
+mod bucket_key;
+mod daemon_secrets;
 mod directory;
 mod env_file;
 mod file;
@@ -9,6 +12,7 @@ mod key_file;
 mod laws;
 mod link;
 mod log_file;
+mod object_store;
 mod release;
 mod service;
 mod site;
@@ -21,12 +25,16 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use self::{
     account::UnixAccount,
+    bucket::Bucket,
+    bucket_key::BucketKey,
+    daemon_secrets::DaemonSecrets,
     directory::Directory,
     env_file::EnvFile,
     file::ManagedFile,
     key_file::KeyFile,
     link::Link,
     log_file::LogFile,
+    object_store::ObjectStore,
     release::Release,
     service::{Health, Service, probe},
     site::Site,
@@ -159,6 +167,10 @@ macro_rules! kinds {
 
 kinds! {
     account::UnixAccount,
+    bucket::Bucket,
+    bucket_key::BucketKey,
+    daemon_secrets::DaemonSecrets,
+    object_store::ObjectStore,
     directory::Directory,
     env_file::EnvFile,
     file::ManagedFile,

@@ -14,6 +14,7 @@ pub mod invoker;
 pub mod lock;
 pub mod net;
 pub mod nginx;
+pub mod objects;
 pub mod process;
 pub mod source;
 pub mod systemd;
@@ -34,6 +35,7 @@ pub use self::{
     lock::Lock,
     net::Net,
     nginx::Nginx,
+    objects::{Buckets, Objects},
     systemd::{Systemd, UnitStatus},
     tripwire::Tripwire,
     vault::Vault,
@@ -51,6 +53,10 @@ pub struct Host {
     pub nginx: Box<dyn Nginx>,
     /// What listens, and what answers.
     pub net: Box<dyn Net>,
+    /// The host's own object store: buckets, and the keys to them.
+    pub buckets: Box<dyn Buckets>,
+    /// What lies in buckets, wherever they are.
+    pub objects: Box<dyn Objects>,
     /// Secrets.
     pub vault: Vault,
     /// Time.
@@ -72,6 +78,11 @@ impl Host {
             systemd: Box::new(systemd::Systemctl),
             nginx: Box::new(nginx::Running),
             net: Box::new(net::Loopback),
+            buckets: Box::new(objects::Garage::new(
+                layout::host::store_secrets().as_path().to_owned(),
+                objects::ADMIN_PORT,
+            )),
+            objects: Box::new(objects::S3::default()),
             vault: Vault::new(layout::host::master_key().as_path().to_owned()),
             clock: Box::new(clock::System),
         })

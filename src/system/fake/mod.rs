@@ -1,6 +1,8 @@
 //! Stateful fakes of the daemons. They outlive a "crash", exactly as the real ones would, and fail
 //! with the originals' words. Files are real, under another root.
 
+pub mod objects;
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -56,6 +58,8 @@ pub struct State {
     pub loading: Option<BTreeMap<String, String>>,
     /// Ports held by somebody else, with the account.
     pub occupied: BTreeMap<u16, u32>,
+    /// The object store.
+    pub objects: objects::State,
     /// Whether nginx is down.
     pub nginx_down: bool,
     /// How often systemd read everything again.
@@ -124,6 +128,8 @@ impl World {
             systemd: Box::new(fake()),
             nginx: Box::new(fake()),
             net: Box::new(fake()),
+            buckets: Box::new(fake()),
+            objects: Box::new(fake()),
             vault: Vault::new(self.at.join(MASTER_KEY)),
             clock: Box::new(super::clock::System),
         }
@@ -252,7 +258,8 @@ impl Systemd for Fake {
             };
             state.known.insert(name.into(), body.clone());
             let user = field(&body, "User").unwrap_or("root").to_owned();
-            if user != "root" && !state.accounts.contains_key(&user) {
+            let dynamic = field(&body, "DynamicUser") == Some("yes");
+            if user != "root" && !dynamic && !state.accounts.contains_key(&user) {
                 bail!("{name}: Main process exited, status=217/USER");
             }
             let app = std::fs::read_link(self.path(&format!("home/{user}/app"))).unwrap_or_default();
