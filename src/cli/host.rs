@@ -13,9 +13,10 @@ use super::{
 use crate::{
     domain::{hostname::Hostname, name::ProjectName},
     operation::{
-        init::init,
+        init::{Setup, init},
         lifecycle::collect,
         session::{Mode, Outcome},
+        storage::program,
     },
 };
 
@@ -25,6 +26,12 @@ pub(crate) struct InitArgs {
     /// The domain that projects' addresses stand under, such as `example.com`
     #[arg(long, value_name = "DOMAIN")]
     base_domain: Option<Hostname>,
+    /// Give it an object store of its own, Garage, which must be installed
+    #[arg(long, help_heading = "Services")]
+    with_storage: bool,
+    /// Where the program of Garage lies, when it is not in /usr/local/bin or /usr/bin
+    #[arg(long, value_name = "FILE", requires = "with_storage", help_heading = "Services")]
+    garage: Option<String>,
     /// Show what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -34,13 +41,14 @@ impl Verb for InitArgs {
     const NAME: &'static str = "init";
     const POLICY: Policy = Policy::Root;
     const EXAMPLES: &'static [&'static str] =
-        &["hostkit init --base-domain example.com", "hostkit init", "hostkit init --dry-run"];
+        &["hostkit init --base-domain example.com", "hostkit init --with-storage", "hostkit init --dry-run"];
 
     fn run(self, cx: &mut Context) -> Result<Answer> {
         let mode = if self.dry_run { Mode::DryRun } else { Mode::Run };
         cx.may_be_new = true;
         let (outcome, set, planned) = cx.session(mode, |session| {
-            let (outcome, set) = init(session, self.base_domain.as_ref())?;
+            let store = self.with_storage.then(|| program(session, self.garage.as_deref())).transpose()?;
+            let (outcome, set) = init(session, &Setup { base_domain: self.base_domain, store })?;
             Ok((outcome, set, session.planned.take()))
         })?;
         if let Some(plan) = planned {

@@ -13,6 +13,7 @@ mod provision;
 mod release;
 mod report;
 mod status;
+mod storage;
 mod trash;
 
 use std::process::ExitCode;
@@ -157,6 +158,7 @@ commands! {
     Completions(meta::CompletionsArgs) = "completions";
     Man(meta::ManArgs) = "man";
     Help(meta::HelpArgs) = "help";
+    [Storage(storage) = "storage", "Look into a project's object storage, and change its key"];
     [Project(project) = "project", "Make, list, show, delete and bring back projects"];
 }
 

@@ -13,7 +13,7 @@ use super::{
     provision::{ProvisionArgs, data},
     trash::{DeleteArgs, PurgeArgs, RestoreArgs},
 };
-use crate::domain::name::ProjectName;
+use crate::{domain::name::ProjectName, operation::provision::Ask};
 
 group! {
     Create(CreateArgs) = "create";
@@ -33,6 +33,9 @@ pub(super) const OVERVIEW: &[&str] =
 pub(crate) struct CreateArgs {
     #[command(flatten)]
     provision: ProvisionArgs,
+    /// Give it a bucket in this host's object store
+    #[arg(long, conflicts_with = "no_storage", help_heading = "Services")]
+    with_storage: bool,
 }
 
 impl Verb for CreateArgs {
@@ -45,7 +48,7 @@ impl Verb for CreateArgs {
         self.provision.project()
     }
     fn run(self, cx: &mut Context) -> Result<Answer> {
-        self.provision.run(cx)
+        self.provision.make(cx, if self.with_storage { Ask::Yes } else { Ask::No })
     }
 }
 

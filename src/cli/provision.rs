@@ -17,8 +17,9 @@ use crate::{
     domain::{command::StartCommand, name::ProjectName, port::Port, runtime::Runtime},
     operation::{
         HostState,
-        provision::{Wish, provision},
+        provision::{Ask, Wish, provision},
         session::{Mode, Outcome},
+        storage::store,
     },
     plan::Foreign,
     project::ProjectSpec,
@@ -64,15 +65,15 @@ impl RuntimeArgs {
     }
 }
 
-/// Words of the contract for services that are on by default. None of them is offered yet, so there
-/// is nothing to leave out; scripts may say so all the same.
+/// Services that are on by default, and the words to leave them out. What is not offered yet may be left
+/// out all the same.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct WithoutArgs {
     /// Make no database (none is made yet)
     #[arg(long, hide_short_help = true, help_heading = "Services")]
     no_db: bool,
-    /// Make no object storage (none is made yet)
-    #[arg(long, hide_short_help = true, help_heading = "Services")]
+    /// Make no object storage
+    #[arg(long, help_heading = "Services")]
     no_storage: bool,
     /// Set up no sign-in service (none is set up yet)
     #[arg(long, hide_short_help = true, help_heading = "Services")]
@@ -100,6 +101,25 @@ pub(crate) struct ProvisionArgs {
     dry_run: bool,
     #[command(flatten)]
     without: WithoutArgs,
+    /// How much may lie in its bucket, such as `5GiB`; 10 GiB without this
+    #[arg(long, value_name = "SIZE", value_parser = size, help_heading = "Services")]
+    storage_quota: Option<u64>,
+}
+
+/// A number of bytes, such as `500MiB`.
+fn size(text: &str) -> Result<u64, String> {
+    let bad = || "give a size such as 500MiB or 5GiB".to_owned();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let factor: u64 = match &text[digits..] {
+        "" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        "TiB" => 1 << 40,
+        _ => return Err(bad()),
+    };
+    let number: u64 = text[..digits].parse().map_err(|_| bad())?;
+    number.checked_mul(factor).filter(|bytes| *bytes > 0).ok_or_else(bad)
 }
 
 impl Verb for ProvisionArgs {
@@ -117,7 +137,17 @@ impl Verb for ProvisionArgs {
     }
 
     fn run(self, cx: &mut Context) -> Result<Answer> {
+        let storage = if self.without.no_storage { Ask::No } else { Ask::IfThere };
+        self.make(cx, storage)
+    }
+}
+
+impl ProvisionArgs {
+    /// Makes the project with these services.
+    pub(super) fn make(self, cx: &mut Context, storage: Ask) -> Result<Answer> {
         let wish = Wish {
+            storage,
+            quota: self.storage_quota,
             name: self.name.clone(),
             runtime: self.runtime.runtime(),
             start: self.runtime.start(),
@@ -125,15 +155,15 @@ impl Verb for ProvisionArgs {
             foreign: if self.adopt { Foreign::Adopt } else { Foreign::Refuse },
         };
         let mode = if self.dry_run { Mode::DryRun } else { Mode::Run };
-        let (outcome, spec, planned) = cx.session(mode, |session| {
+        let (outcome, spec, planned, store) = cx.session(mode, |session| {
             let (outcome, spec) = provision(session, &wish)?;
-            Ok((outcome, spec, session.planned.take()))
+            Ok((outcome, spec, session.planned.take(), store(session)?))
         })?;
         if let Some(plan) = planned {
             return Ok(Answer::planned(&plan).outcome(outcome));
         }
         match self.source {
-            None => Ok(answer(outcome, &spec)),
+            None => Ok(answer(outcome, &spec, storage == Ask::IfThere && store.is_none())),
             Some(source) => {
                 let deploy = DeployArgs::of(self.name, source, self.runtime);
                 let name = spec.name.clone();
@@ -159,9 +189,13 @@ fn summary(outcome: Outcome, spec: &ProjectSpec) -> String {
     }
 }
 
-fn answer(outcome: Outcome, spec: &ProjectSpec) -> Answer {
+fn answer(outcome: Outcome, spec: &ProjectSpec, lacks_storage: bool) -> Answer {
     let name = &spec.name;
-    let answer = Answer::new(summary(outcome, spec), data(spec)).outcome(outcome);
+    let mut text = summary(outcome, spec);
+    if lacks_storage && outcome == Outcome::Changed {
+        text.push_str("\nIt has no object storage, because this host has none: hostkit init --with-storage");
+    }
+    let answer = Answer::new(text, data(spec)).outcome(outcome);
     if spec.live.is_none() { answer.next(format!("hostkit deploy {name} --source DIR")) } else { answer }
 }
 
@@ -171,5 +205,6 @@ pub(super) fn data(spec: &ProjectSpec) -> serde_json::Value {
         "name": spec.name, "uid": spec.uid, "port": spec.port, "domain": spec.domain,
         "url": format!("http://{}", spec.domain), "home": spec.name.home(), "unit": spec.name.unit(),
         "runtime": spec.runtime(), "running": spec.running, "release": spec.live_release(), "kept": spec.kept,
+        "bucket": spec.storage.as_ref().map(|s| &s.bucket),
     })
 }

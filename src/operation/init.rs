@@ -2,15 +2,18 @@
 
 use anyhow::Result;
 
-use super::session::{Mode, Outcome, Session};
+use super::{
+    session::{Mode, Outcome, Session},
+    storage,
+};
 use crate::{
     domain::{
         fault::{Code, Fault},
         hostname::Hostname,
-        layout::{UnitName, host},
+        layout::{HostPath, UnitName, host},
     },
     plan::{Foreign, Plan},
-    project::host_resources,
+    project::{host_resources, storage::store_resources},
 };
 
 /// The domain that projects stand under until the administrator names one: it always leads here.
@@ -26,28 +29,47 @@ pub struct Host {
     pub base_domain: Hostname,
 }
 
+/// What a host is to be set up with.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// The domain that new projects' names stand under; `None`: the one before, or a usual one.
+    pub base_domain: Option<Hostname>,
+    /// The program of an object store of its own; `None`: the one it has, if any.
+    pub store: Option<HostPath>,
+}
+
 /// Sets the host up.
-pub fn init(session: &mut Session<'_>, base_domain: Option<&Hostname>) -> Result<(Outcome, Host)> {
+pub fn init(session: &mut Session<'_>, setup: &Setup) -> Result<(Outcome, Host)> {
     let _held = session.enter("", "init")?;
     let before = session.store.setting("base_domain")?;
-    let base_domain = match (base_domain, &before) {
+    let base_domain = match (&setup.base_domain, &before) {
         (Some(domain), _) => domain.clone(),
         (None, Some(domain)) => domain.parse()?,
         (None, None) => DEFAULT_DOMAIN.parse()?,
     };
     let known = session.store.setting(VAULT_KEY)?;
     guard_key(session, known.as_deref())?;
-    let wanted = host_resources(&session.templates)?;
+    let mut wanted = host_resources(&session.templates)?;
+    let known_store = storage::store(session)?;
+    let store = setup.store.clone().or_else(|| known_store.clone());
+    if let Some(program) = &store {
+        storage::require_ports(session)?;
+        wanted.extend(store_resources(program));
+    }
     // The names are HostKit's own: what an earlier installation left there is taken over.
     let plan = Plan::between(session.store.owned("")?, wanted, Foreign::Adopt, &session.host)?;
     let same = before.as_deref() == Some(base_domain.as_str())
         && known.is_some()
+        && store == known_store
         && !session.store.owned("")?.is_empty();
     let outcome = if plan.is_noop() && same {
         Outcome::Unchanged
     } else {
         session.carry_out("", "init", &plan, |registry| {
             registry.set("base_domain", base_domain.as_str())?;
+            if let Some(program) = &store {
+                registry.set(storage::STORE, &program.to_string())?;
+            }
             registry.own("", plan.wanted())
         })?
     };

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     provision::free_port,
     session::{Mode, Outcome, Session},
+    storage,
 };
 use crate::{
     domain::{
@@ -103,7 +104,7 @@ pub(super) fn retire(session: &mut Session<'_>, name: &ProjectName) -> Result<()
 }
 
 /// Carries out a plan of an existing project that will own `all`.
-fn settle(
+pub(super) fn settle(
     session: &mut Session<'_>,
     verb: &'static str,
     spec: &ProjectSpec,
@@ -221,6 +222,9 @@ pub fn delete(session: &mut Session<'_>, name: &ProjectName) -> Result<(Outcome,
     let (deleted_at, expires_at) = (format!("{now:.0}"), format!("{:.0}", now + TRASH));
     let row = TrashRow { spec, resources, created_at, created_by, deleted_at, expires_at };
     let outcome = session.carry_out(name.as_str(), "delete", &plan, |registry| registry.trash(&row))?;
+    if session.mode == Mode::Run {
+        storage::forget(session, &row.spec);
+    }
     Ok((outcome, row))
 }
 
@@ -252,6 +256,7 @@ pub fn restore(session: &mut Session<'_>, name: &ProjectName) -> Result<(Outcome
     if used {
         spec.port = free_port(session)?;
     }
+    storage::readmit(session, &mut spec)?;
     let plan = Plan::between(resources, session.wanted(&spec)?, Foreign::Refuse, &session.host)?;
     let outcome = session.carry_out(name.as_str(), "restore", &plan, |registry| {
         registry.untrash(spec.uid)?;
@@ -268,6 +273,7 @@ pub fn purge(session: &mut Session<'_>, name: &ProjectName) -> Result<(Outcome, 
     let outcome = doom(session, &row)?;
     if session.mode == Mode::Run {
         empty(session, &row.spec)?;
+        storage::shred(session, &row.spec);
     }
     Ok((outcome, row))
 }
@@ -329,6 +335,7 @@ pub fn collect(session: &mut Session<'_>) -> Result<usize> {
     }
     let mut known: Vec<ProjectSpec> = session.store.projects()?.into_iter().map(|p| p.spec).collect();
     known.extend(kept.into_iter().map(|row| row.spec));
+    gone += storage::collect(session);
     for trash in [host::home_trash(), host::log_trash()] {
         for entry in session.host.root.list(&trash)? {
             let Some(owner) = spare(&entry, &known) else { continue };

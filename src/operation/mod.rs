@@ -7,6 +7,7 @@ pub mod lifecycle;
 pub mod provision;
 pub mod recovery;
 pub mod session;
+pub mod storage;
 pub mod survey;
 
 use std::time::Instant;

@@ -2,7 +2,10 @@
 
 use anyhow::{Result, bail};
 
-use super::session::{Outcome, Session};
+use super::{
+    session::{Outcome, Session},
+    storage,
+};
 use crate::{
     domain::{
         command::StartCommand,
@@ -23,6 +26,18 @@ const FIRST_LOGIN: u32 = 1000;
 /// Numbers from here on are given out by others: containers, `nobody`.
 const LAST_LOGIN: u32 = 60_000;
 
+/// Whether a service is asked for. What a project has already is never taken away by asking for less.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ask {
+    /// It is to be left out.
+    #[default]
+    No,
+    /// It is made where the host has it.
+    IfThere,
+    /// It is made, or nothing is.
+    Yes,
+}
+
 /// What is asked for.
 #[derive(Clone, Debug)]
 pub struct Wish {
@@ -36,15 +51,20 @@ pub struct Wish {
     pub port: Option<Port>,
     /// Whether an account or a file that exists may be taken over.
     pub foreign: Foreign,
+    /// Whether it is to have object storage.
+    pub storage: Ask,
+    /// How many bytes may lie in its bucket; `None`: as many as until now, or the usual number.
+    pub quota: Option<u64>,
 }
 
 /// Provisions a project; says what it is now.
 pub fn provision(session: &mut Session<'_>, wish: &Wish) -> Result<(Outcome, ProjectSpec)> {
     let _held = session.enter_host(wish.name.as_str(), "provision")?;
-    let spec = match session.store.project(&wish.name)? {
+    let mut spec = match session.store.project(&wish.name)? {
         Some(row) => renewed(session, row.spec, wish)?,
         None => fresh(session, wish)?,
     };
+    storage::furnish(session, &mut spec, wish)?;
     let adopted = session.host.accounts.find(spec.name.as_str())?.is_some();
     let owned = session.store.owned(spec.name.as_str())?;
     let exists = session.store.project(&wish.name)?.is_some();
@@ -109,6 +129,7 @@ fn fresh(session: &Session<'_>, wish: &Wish) -> Result<ProjectSpec> {
         kept: Vec::new(),
         lineage: Vec::new(),
         shared: std::collections::BTreeSet::new(),
+        storage: None,
     })
 }
 

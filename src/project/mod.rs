@@ -7,10 +7,12 @@ mod procfile;
 mod resources;
 mod service;
 mod spec;
+pub mod storage;
 pub mod template;
 
 pub use self::{
     resources::{host_resources, project_resources, release},
     service::DataService,
     spec::{Launch, ProjectSpec},
+    storage::{Storage, StorageKey},
 };

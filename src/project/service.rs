@@ -22,12 +22,14 @@ pub trait DataService {
 impl ProjectSpec {
     /// The services it has, in the order they go up.
     pub fn services(&self) -> Vec<&dyn DataService> {
-        Vec::new()
+        let storage = self.storage.iter().map(|s| s as &dyn DataService);
+        storage.collect()
     }
 
     /// Lets every credential go that was valid before the current one; says whether there was one.
     pub fn retire(&mut self) -> bool {
-        let services: Vec<&mut dyn DataService> = Vec::new();
+        let services: Vec<&mut dyn DataService> =
+            self.storage.iter_mut().map(|s| s as &mut dyn DataService).collect();
         services.into_iter().filter_map(|service| service.retire().then_some(())).count() > 0
     }
 }

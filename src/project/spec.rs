@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::detect::Workdir;
+use super::{detect::Workdir, storage::Storage};
 use crate::domain::{
     command::StartCommand, hostname::Hostname, name::ProjectName, port::Port, release::ReleaseId,
     runtime::Runtime, shared_dir::SharedDir,
@@ -59,6 +59,9 @@ pub struct ProjectSpec {
     pub lineage: Vec<ReleaseId>,
     /// Directories that every release of the project shares. They only ever become more.
     pub shared: BTreeSet<SharedDir>,
+    /// Its object storage, if it has any.
+    #[serde(default)]
+    pub storage: Option<Storage>,
 }
 
 impl ProjectSpec {

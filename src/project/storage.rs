@@ -192,6 +192,7 @@ StateDirectory=hostkit-s3
 StateDirectoryMode=0700
 UMask=0077
 EnvironmentFile={secrets}
+Environment=RUST_LOG=warn
 ExecStart={program} -c {conf} server --single-node
 Restart=always
 RestartSec=1

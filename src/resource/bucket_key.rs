@@ -1,8 +1,8 @@
 //! A key to a bucket of the host's own object store.
 //!
 //! The store uses the identifier of a key once for ever: one that was removed cannot be made again. So
-//! a key that goes lapses, which can be undone, and is removed after the operation is closed. Its
-//! identifier is chosen together with its secret, so that whoever has the one has the other.
+//! a key that goes only loses its rights, which can be undone, and is removed after the operation is
+//! closed. Its identifier follows from its secret, so that what has the one has the other.
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -33,14 +33,8 @@ pub struct BucketKey {
 
 impl BucketKey {
     fn make(&self, rights: Rights, host: &mut Host) -> Result<()> {
-        match host.buckets.key(&self.id)? {
-            None => {
-                let secret = host.vault.open(&self.context, &self.secret)?;
-                host.buckets.import(&self.id, &secret, &self.label)?;
-            }
-            Some(key) if key.lapsed => host.buckets.revive(&self.id)?,
-            Some(_) => {}
-        }
+        let secret = host.vault.open(&self.context, &self.secret)?;
+        host.buckets.import(&self.id, &secret, &self.label)?;
         host.buckets.permit(&self.id, &self.bucket, rights)
     }
 }
@@ -53,8 +47,8 @@ impl Resource for BucketKey {
         self.id.clone()
     }
     fn observe(&self, host: &Host) -> Result<Option<Rights>> {
-        let key = host.buckets.key(&self.id)?;
-        Ok(key.filter(|key| !key.lapsed).map(|key| key.rights_in(&self.bucket)))
+        let rights = host.buckets.rights(&self.id, &self.bucket)?;
+        Ok((rights != Rights::default()).then_some(rights))
     }
     fn compare(&self, found: &Option<Rights>) -> State {
         match found {
@@ -69,10 +63,8 @@ impl Resource for BucketKey {
     fn restore(&self, found: &Option<Rights>, host: &mut Host) -> Result<()> {
         match found {
             Some(rights) => self.make(*rights, host),
-            None => match host.buckets.key(&self.id)? {
-                Some(key) if !key.lapsed => host.buckets.lapse(&self.id),
-                _ => Ok(()),
-            },
+            None if self.observe(host)?.is_none() => Ok(()),
+            None => host.buckets.permit(&self.id, &self.bucket, Rights::default()),
         }
     }
     #[cfg(test)]

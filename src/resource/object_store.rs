@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// How long it may take until it answers: it reads its tables first.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How long to wait between two looks.
 const PACE: Duration = Duration::from_millis(50);
 
@@ -76,11 +76,12 @@ impl Resource for ObjectStore {
     }
     fn restore(&self, found: &Found, host: &mut Host) -> Result<()> {
         let now = self.observe(host)?;
-        match (found.running, now.running && now.fresh) {
-            (true, true) => Ok(()),
-            (true, false) => self.start(host),
-            (false, _) if host.root.meta(&self.unit.file())?.is_some() => host.systemd.stop(&self.unit),
-            (false, _) => Ok(()),
+        if found.running && !(now.running && now.fresh) {
+            self.start(host)
+        } else if !found.running && host.root.meta(&self.unit.file())?.is_some() {
+            host.systemd.stop(&self.unit)
+        } else {
+            Ok(())
         }
     }
     fn follows(&self) -> &[HostPath] {

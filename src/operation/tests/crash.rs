@@ -40,7 +40,13 @@ fn judge(scene: &Scene, before: &Snapshot, after: &Snapshot, when: &str) {
         panic!("{when}: the world is neither as before nor as it was to become");
     }
     let survey = scene.act_wired(Tripwire::default(), Mode::DryRun, |s| doctor(s, None)).unwrap();
-    assert!(survey.findings.is_empty(), "{when}: {:?}", survey.findings);
+    // A rotation leaves the process as it is, which is then older than its environment.
+    let odd: Vec<_> = survey
+        .findings
+        .iter()
+        .filter(|f| !(when.starts_with("rotate") && f.problem == "is older than what it was started from"))
+        .collect();
+    assert!(odd.is_empty(), "{when}: {odd:?}");
 }
 
 fn similar(now: &Snapshot, other: &Snapshot, name: &str, when: &str) {
@@ -60,7 +66,7 @@ fn similar(now: &Snapshot, other: &Snapshot, name: &str, when: &str) {
 #[test]
 fn dying_anywhere_leaves_the_world_as_before_or_as_it_was_to_become() {
     let mut points = 0;
-    for (name, setup, act) in OPERATIONS {
+    for (name, setup, act) in OPERATIONS.iter().chain(super::storage::ACTS) {
         let base = Scene::after(setup);
         let (before, after) = (base.snapshot(), after(&base, *act));
         for n in 1.. {
@@ -80,7 +86,7 @@ fn dying_anywhere_leaves_the_world_as_before_or_as_it_was_to_become() {
 #[test]
 fn dying_again_while_recovering_changes_nothing_about_that() {
     let mut pairs = 0;
-    for (name, setup, act) in OPERATIONS {
+    for (name, setup, act) in OPERATIONS.iter().chain(super::storage::ACTS) {
         let base = Scene::after(setup);
         let (before, after) = (base.snapshot(), after(&base, *act));
         for n in 1.. {
@@ -110,7 +116,7 @@ fn dying_again_while_recovering_changes_nothing_about_that() {
 
 #[test]
 fn a_dry_run_crosses_no_effect_and_leaves_no_trace() {
-    for (name, setup, act) in OPERATIONS {
+    for (name, setup, act) in OPERATIONS.iter().chain(super::storage::ACTS) {
         let base = Scene::after(setup);
         let (before, wire) = (base.snapshot(), Tripwire::default());
         base.act_wired(wire.clone(), Mode::DryRun, act).unwrap();

@@ -4,4 +4,5 @@ mod attack;
 mod crash;
 mod refusal;
 mod scene;
+mod storage;
 mod story;

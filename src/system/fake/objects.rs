@@ -15,7 +15,7 @@ use crate::{
         fault::{Code, Fault},
         secret::Secret,
     },
-    system::objects::{Access, Bucket, Buckets, Entry, Key, KeyName, Objects, Page, Rights},
+    system::objects::{Access, Bucket, Buckets, Entry, KeyName, Objects, Page, Rights},
 };
 
 /// A bucket.
@@ -36,8 +36,6 @@ pub struct Opener {
     pub secret: String,
     /// What it is called.
     pub label: String,
-    /// It opens nothing any more.
-    pub lapsed: bool,
     /// It was removed: there will never be another one with its identifier.
     pub gone: bool,
 }
@@ -62,15 +60,11 @@ impl State {
     }
     /// Without what was thrown away and is only waiting to be removed.
     pub fn tidied(mut self) -> Self {
-        self.keys.retain(|_, key| !key.lapsed && !key.gone);
-        let names = self.names.clone();
-        let in_use = |number: &u32| names.iter().any(|(name, n)| n == number && !name.ends_with(".trash"));
-        self.names.retain(|name, _| !name.ends_with(".trash"));
-        self.shelves.retain(|number, _| in_use(number));
-        let keys = &self.keys;
-        for shelf in self.shelves.values_mut() {
-            shelf.rights.retain(|id, _| keys.contains_key(id));
-        }
+        self.names.retain(|name, _| name.strip_suffix(".trash").is_none());
+        let in_use: Vec<u32> = self.names.values().copied().collect();
+        self.shelves.retain(|number, _| in_use.contains(number));
+        let shelves = &self.shelves;
+        self.keys.retain(|id, key| !key.gone && shelves.values().any(|s| s.rights.contains_key(id)));
         // Which number a bucket got says only how many there were before.
         let order: BTreeMap<u32, u32> = self.names.values().copied().zip(1..).collect();
         self.names.values_mut().for_each(|number| *number = order[number]);
@@ -81,7 +75,8 @@ impl State {
         self.names.get(name).copied().with_context(|| format!("there is no bucket `{name}`"))
     }
     fn live(&mut self, id: &str) -> Result<&mut Opener> {
-        self.keys.get_mut(id).filter(|key| !key.gone).with_context(|| format!("Access key not found: {id}"))
+        let key = self.keys.get_mut(id).filter(|key| !key.gone);
+        key.ok_or_else(|| refused(404, "NoSuchAccessKey", id))
     }
 }
 
@@ -112,7 +107,7 @@ impl Fake {
     /// Opens a bucket as the store would: right key, right secret, right to do so.
     fn open<T>(&self, at: &Access, write: bool, work: impl FnOnce(&mut Shelf) -> Result<T>) -> Result<T> {
         self.store(|store| {
-            let key = store.keys.get(&at.key).filter(|key| !key.gone && !key.lapsed);
+            let key = store.keys.get(&at.key).filter(|key| !key.gone);
             let known = key.is_some_and(|key| key.secret == at.secret.reveal());
             let Some(number) = store.names.get(&at.bucket).copied() else {
                 return Err(refused(404, "NoSuchBucket", "Bucket not found"));
@@ -188,44 +183,32 @@ impl Buckets for Fake {
             Ok(())
         })
     }
-    fn key(&self, id: &str) -> Result<Option<Key>> {
+    fn rights(&self, id: &str, bucket: &str) -> Result<Rights> {
         self.store(|store| {
-            let Some(key) = store.keys.get(id).filter(|key| !key.gone) else { return Ok(None) };
-            let rights = store.names.iter().filter_map(|(name, number)| {
-                Some((name.clone(), *store.shelves.get(number)?.rights.get(id)?))
-            });
-            Ok(Some(Key { label: key.label.clone(), lapsed: key.lapsed, rights: rights.collect() }))
+            let held = store.shelf(bucket).and_then(|shelf| shelf.rights.get(id).copied());
+            Ok(held.unwrap_or_default())
         })
     }
     fn keys(&self) -> Result<Vec<KeyName>> {
         self.store(|store| {
             let there = store.keys.iter().filter(|(_, key)| !key.gone);
-            let name = |(id, key): (&String, &Opener)| KeyName {
-                id: id.clone(),
-                label: key.label.clone(),
-                lapsed: key.lapsed,
-            };
+            let name = |(id, key): (&String, &Opener)| KeyName { id: id.clone(), label: key.label.clone() };
             Ok(there.map(name).collect())
         })
     }
     fn import(&mut self, id: &str, secret: &Secret, label: &str) -> Result<()> {
+        // One that was removed is there for ever, and opens nothing.
+        if self.store(|store| Ok(store.keys.contains_key(id)))? {
+            return Ok(());
+        }
         self.change("key:import", |store| {
-            if store.keys.contains_key(id) {
-                return Err(refused(409, "KeyAlreadyExists", "even if it is deleted"));
-            }
             let (secret, label) = (secret.reveal().to_owned(), label.to_owned());
             store.keys.insert(id.to_owned(), Opener { secret, label, ..Opener::default() });
             Ok(())
         })
     }
-    fn lapse(&mut self, id: &str) -> Result<()> {
-        self.change("key:lapse", |store| store.live(id).map(|key| key.lapsed = true))
-    }
-    fn revive(&mut self, id: &str) -> Result<()> {
-        self.change("key:revive", |store| store.live(id).map(|key| key.lapsed = false))
-    }
     fn forget(&mut self, id: &str) -> Result<()> {
-        if self.key(id)?.is_none() {
+        if self.store(|store| Ok(store.live(id).is_err()))? {
             return Ok(());
         }
         self.change("key:forget", |store| {

@@ -1,14 +1,18 @@
 //! Garage's administration interface, version 2.
 
-use std::{cell::OnceCell, path::PathBuf};
+use std::{
+    cell::{OnceCell, RefCell},
+    collections::BTreeMap,
+    path::PathBuf,
+};
 
 use anyhow::{Context, Result, bail};
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use ureq::{Agent, http::Request};
 use zeroize::Zeroizing;
 
-use super::{Bucket, Buckets, Key, KeyName, Rights, http};
+use super::{Bucket, Buckets, KeyName, Rights, http};
 use crate::domain::{
     fault::{Code, Fault},
     secret::Secret,
@@ -20,15 +24,19 @@ pub const ADMIN_PORT: u16 = 3903;
 pub const TOKEN: &str = "GARAGE_ADMIN_TOKEN";
 /// What the secret is called that Garage's nodes would know each other by.
 pub const RPC_SECRET: &str = "GARAGE_RPC_SECRET";
-/// A moment that is over: a key that expires then has lapsed.
-const LONG_AGO: &str = "2000-01-01T00:00:00Z";
 
 /// The Garage of this host.
+///
+/// Every call costs it the check of a deliberately slow hash, some 20 ms. So the rights in a bucket are
+/// known from when it was last looked at, if nothing was changed since, and what may be so already is told
+/// without being asked first.
 #[derive(Debug)]
 pub struct Garage {
     secrets: PathBuf,
     port: u16,
     caller: OnceCell<Caller>,
+    seen: RefCell<BTreeMap<String, Option<BucketAnswer>>>,
+    ids: RefCell<BTreeMap<String, String>>,
 }
 
 /// What is needed to speak to it, read when it is first spoken to.
@@ -38,19 +46,33 @@ struct Caller {
     token: Secret,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Deserialize)]
 struct BucketAnswer {
     id: String,
     objects: u64,
     bytes: u64,
     quotas: Quotas,
+    keys: Vec<KeyAnswer>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Quotas {
     max_size: Option<u64>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct KeyAnswer {
+    access_key_id: String,
+    permissions: Rights,
+}
+
+impl BucketAnswer {
+    fn rights(&self, id: &str) -> Rights {
+        let key = self.keys.iter().find(|key| key.access_key_id == id);
+        key.map(|key| key.permissions).unwrap_or_default()
+    }
 }
 
 #[derive(Deserialize)]
@@ -60,32 +82,16 @@ struct BucketName {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct KeyAnswer {
-    name: String,
-    expired: bool,
-    buckets: Vec<KeyBucket>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct KeyBucket {
-    global_aliases: Vec<String>,
-    permissions: Rights,
-}
-
-#[derive(Deserialize)]
 struct KeyItem {
     id: String,
     name: String,
-    expired: bool,
 }
 
 /// Names here are HostKit's own: letters, digits, hyphens and dots, so they stand in an address as they are.
 impl Garage {
     /// The Garage on this port of the loopback, which was started with the token in the file `secrets`.
     pub fn new(secrets: PathBuf, port: u16) -> Self {
-        Self { secrets, port, caller: OnceCell::new() }
+        Self { secrets, port, caller: OnceCell::new(), seen: RefCell::default(), ids: RefCell::default() }
     }
 
     /// Where it answers, as faults name it.
@@ -109,8 +115,8 @@ impl Garage {
         Ok(self.caller.get_or_init(|| Caller { agent: http::agent(), token: Secret::new(token) }))
     }
 
-    /// One call; `None` when it answers that there is no such thing.
-    fn call(&self, method: &str, what: &str, body: Option<&Value>) -> Result<Option<Value>> {
+    /// One call: the status and the text of the answer.
+    fn call(&self, method: &str, what: &str, body: Option<&Value>) -> Result<(u16, String)> {
         let Caller { agent, token } = self.caller()?;
         let request = Request::builder()
             .method(method)
@@ -120,39 +126,52 @@ impl Garage {
         let body = Zeroizing::new(body.map(serde_json::to_vec).transpose()?.unwrap_or_default());
         let mut response = http::ask(agent, request.body(body.as_slice())?, &self.address())?;
         let text = http::text(&mut response, &self.address())?;
-        let status = response.status().as_u16();
-        match status {
-            200..=299 if text.trim().is_empty() => Ok(Some(Value::Null)),
-            200..=299 => Ok(Some(serde_json::from_str(&text).context("reading Garage's answer")?)),
-            404 => Ok(None),
-            _ => bail!(refused(what, status, &text)),
+        Ok((response.status().as_u16(), text))
+    }
+
+    /// Asks; `None` when there is no such thing.
+    fn get<T: DeserializeOwned>(&self, what: &str) -> Result<Option<T>> {
+        match self.call("GET", what, None)? {
+            (200..=299, text) => Ok(Some(parse(&text)?)),
+            (404, _) => Ok(None),
+            (status, text) => bail!(refused(what, status, &text)),
         }
     }
 
-    fn get<T: for<'a> Deserialize<'a>>(&self, what: &str) -> Result<Option<T>> {
-        let answer = self.call("GET", what, None)?;
-        answer.map(|value| serde_json::from_value(value).context("reading Garage's answer")).transpose()
+    /// Tells; `None` when it is so already, or when there is no such thing: what `fine` is the status of.
+    fn tell(&self, what: &str, body: &Value, fine: Option<u16>) -> Result<Option<String>> {
+        self.seen.borrow_mut().clear();
+        match self.call("POST", what, Some(body))? {
+            (200..=299, text) => Ok(Some(text)),
+            (status, _) if Some(status) == fine => Ok(None),
+            (status, text) => bail!(refused(what, status, &text)),
+        }
     }
 
     fn post(&self, what: &str, body: &Value) -> Result<()> {
-        match self.call("POST", what, Some(body))? {
-            Some(_) => Ok(()),
-            None => bail!("Garage knows nothing of what `{}` is about", verb(what)),
-        }
+        self.tell(what, body, None).map(drop)
     }
 
     fn find(&self, name: &str) -> Result<Option<BucketAnswer>> {
-        self.get(&format!("GetBucketInfo?globalAlias={name}"))
+        let found: Option<BucketAnswer> = self.get(&format!("GetBucketInfo?globalAlias={name}"))?;
+        self.seen.borrow_mut().insert(name.to_owned(), found.clone());
+        if let Some(bucket) = &found {
+            self.ids.borrow_mut().insert(name.to_owned(), bucket.id.clone());
+        }
+        Ok(found)
     }
 
     /// The number of a bucket that must be there.
     fn id(&self, name: &str) -> Result<String> {
+        if let Some(id) = self.ids.borrow().get(name) {
+            return Ok(id.clone());
+        }
         Ok(self.find(name)?.with_context(|| format!("there is no bucket `{name}`"))?.id)
     }
 }
 
-fn verb(what: &str) -> &str {
-    what.split('?').next().unwrap_or(what)
+fn parse<T: DeserializeOwned>(text: &str) -> Result<T> {
+    serde_json::from_str(text).context("reading Garage's answer")
 }
 
 fn none() -> Fault {
@@ -164,8 +183,8 @@ fn none() -> Fault {
 fn refused(what: &str, status: u16, text: &str) -> Fault {
     let said: Value = serde_json::from_str(text).unwrap_or_default();
     let message = said["message"].as_str().unwrap_or("no reason").lines().next().unwrap_or_default();
-    let fault =
-        Fault::new(Code::StorageRefused, format!("Garage refuses `{}` ({status}): {message}", verb(what)));
+    let verb = what.split('?').next().unwrap_or(what);
+    let fault = Fault::new(Code::StorageRefused, format!("Garage refuses `{verb}` ({status}): {message}"));
     match status {
         401 | 403 => fault.next("hostkit init --with-storage    # puts its token right"),
         _ => fault.next("journalctl -u hostkit-s3 -n 20"),
@@ -191,10 +210,10 @@ impl Buckets for Garage {
         Ok(all.into_iter().flat_map(|b| b.global_aliases).collect())
     }
     fn create(&mut self, name: &str) -> Result<()> {
-        match self.find(name)? {
-            Some(_) => Ok(()),
-            None => self.post("CreateBucket", &json!({ "globalAlias": name })),
+        if let Some(made) = self.tell("CreateBucket", &json!({ "globalAlias": name }), Some(409))? {
+            self.ids.borrow_mut().insert(name.to_owned(), parse::<BucketAnswer>(&made)?.id);
         }
+        Ok(())
     }
     fn limit(&mut self, name: &str, quota: Option<u64>) -> Result<()> {
         let body = json!({ "quotas": { "maxSize": quota, "maxObjects": null } });
@@ -205,59 +224,47 @@ impl Buckets for Garage {
         let Some(bucket) = self.find(from)? else {
             return self.id(to).map(drop);
         };
+        self.ids.borrow_mut().clear();
         self.post("AddBucketAlias", &json!({ "bucketId": bucket.id, "globalAlias": to }))?;
         self.post("RemoveBucketAlias", &json!({ "bucketId": bucket.id, "globalAlias": from }))
     }
     fn remove(&mut self, name: &str) -> Result<()> {
         let Some(bucket) = self.find(name)? else { return Ok(()) };
+        self.ids.borrow_mut().clear();
         let now = json!({ "bucketId": bucket.id, "olderThanSecs": 0 });
         self.post("CleanupIncompleteUploads", &now)?;
         self.post(&format!("DeleteBucket?id={}", bucket.id), &json!({}))
     }
-    fn key(&self, id: &str) -> Result<Option<Key>> {
-        let Some(key) = self.get::<KeyAnswer>(&format!("GetKeyInfo?id={id}"))? else { return Ok(None) };
-        let rights = |b: KeyBucket| b.global_aliases.into_iter().map(move |name| (name, b.permissions));
-        Ok(Some(Key {
-            label: key.name,
-            lapsed: key.expired,
-            rights: key.buckets.into_iter().flat_map(rights).collect(),
-        }))
+    fn rights(&self, id: &str, bucket: &str) -> Result<Rights> {
+        let seen = self.seen.borrow().get(bucket).cloned();
+        let found = seen.map_or_else(|| self.find(bucket), Ok)?;
+        Ok(found.map(|found| found.rights(id)).unwrap_or_default())
     }
     fn keys(&self) -> Result<Vec<KeyName>> {
         let all: Vec<KeyItem> = self.get("ListKeys")?.unwrap_or_default();
-        let name = |key: KeyItem| KeyName { id: key.id, label: key.name, lapsed: key.expired };
-        Ok(all.into_iter().map(name).collect())
+        Ok(all.into_iter().map(|key| KeyName { id: key.id, label: key.name }).collect())
     }
     fn import(&mut self, id: &str, secret: &Secret, label: &str) -> Result<()> {
-        self.post(
-            "ImportKey",
-            &json!({ "accessKeyId": id, "secretAccessKey": secret.reveal(), "name": label }),
-        )
-    }
-    fn lapse(&mut self, id: &str) -> Result<()> {
-        self.post(&format!("UpdateKey?id={id}"), &json!({ "expiration": LONG_AGO }))
-    }
-    fn revive(&mut self, id: &str) -> Result<()> {
-        self.post(&format!("UpdateKey?id={id}"), &json!({ "neverExpires": true }))
+        let key = json!({ "accessKeyId": id, "secretAccessKey": secret.reveal(), "name": label });
+        self.tell("ImportKey", &key, Some(409)).map(drop)
     }
     fn forget(&mut self, id: &str) -> Result<()> {
-        // One that is gone already is answered with 404.
-        self.call("POST", &format!("DeleteKey?id={id}"), Some(&json!({}))).map(drop)
+        self.tell(&format!("DeleteKey?id={id}"), &json!({}), Some(404)).map(drop)
     }
     fn permit(&mut self, id: &str, bucket: &str, rights: Rights) -> Result<()> {
-        let bucket = self.id(bucket)?;
-        let Rights { read, write, owner } = rights;
-        let change = |read, write, owner| {
-            json!({ "bucketId": bucket, "accessKeyId": id,
-                    "permissions": { "read": read, "write": write, "owner": owner } })
-        };
+        let number = self.id(bucket)?;
+        let change = |what: Rights| json!({ "bucketId": number, "accessKeyId": id, "permissions": what });
+        let mut excess = Rights { read: true, write: true, owner: true };
+        if rights != Rights::default() {
+            let allowed = self.tell("AllowBucketKey", &change(rights), None)?.unwrap_or_default();
+            excess = parse::<BucketAnswer>(&allowed)?.rights(id);
+        }
         // Each of the two changes only what it says `true` of.
-        if !(read && write && owner) {
-            self.post("DenyBucketKey", &change(!read, !write, !owner))?;
-        }
-        if read || write || owner {
-            self.post("AllowBucketKey", &change(read, write, owner))?;
-        }
-        Ok(())
+        let excess = Rights {
+            read: excess.read && !rights.read,
+            write: excess.write && !rights.write,
+            owner: excess.owner && !rights.owner,
+        };
+        if excess == Rights::default() { Ok(()) } else { self.post("DenyBucketKey", &change(excess)) }
     }
 }

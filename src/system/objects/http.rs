@@ -14,9 +14,9 @@ use crate::domain::fault::{Code, Fault};
 /// How long a store may take to take a call.
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long it may take to begin to answer: it may have to join the parts of a large object first.
-const ANSWER: Duration = Duration::from_secs(120);
+const ANSWER: Duration = Duration::from_mins(2);
 /// How long one piece of a body may take.
-const PIECE: Duration = Duration::from_secs(60);
+const PIECE: Duration = Duration::from_mins(1);
 /// The longest answer that is not an object, in bytes.
 const LIMIT: u64 = 8 << 20;
 

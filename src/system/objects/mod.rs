@@ -48,24 +48,6 @@ pub struct Rights {
     pub owner: bool,
 }
 
-/// A key of the host's own store.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Key {
-    /// What it is called, for people.
-    pub label: String,
-    /// It opens nothing any more.
-    pub lapsed: bool,
-    /// Bucket by bucket, by every name that a bucket has, what it may do there.
-    pub rights: Vec<(String, Rights)>,
-}
-
-impl Key {
-    /// What it may do in a bucket.
-    pub fn rights_in(&self, bucket: &str) -> Rights {
-        self.rights.iter().find(|(name, _)| name == bucket).map(|(_, rights)| *rights).unwrap_or_default()
-    }
-}
-
 /// A key in the list of all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyName {
@@ -73,8 +55,6 @@ pub struct KeyName {
     pub id: String,
     /// What it is called, for people.
     pub label: String,
-    /// It opens nothing any more.
-    pub lapsed: bool,
 }
 
 /// The host's own store: buckets, keys, and which key may do what where.
@@ -95,17 +75,13 @@ pub trait Buckets: fmt::Debug {
     fn rename(&mut self, from: &str, to: &str) -> Result<()>;
     /// Removes a bucket in which nothing lies, with uploads that were begun and never finished.
     fn remove(&mut self, name: &str) -> Result<()>;
-    /// A key by its identifier.
-    fn key(&self, id: &str) -> Result<Option<Key>>;
-    /// All keys, lapsed ones too.
+    /// What a key may do in a bucket; nothing, when either is not there.
+    fn rights(&self, id: &str, bucket: &str) -> Result<Rights>;
+    /// All keys.
     fn keys(&self) -> Result<Vec<KeyName>>;
-    /// Makes a key of this identifier and secret. An identifier is used once for ever: a key that has
-    /// been removed cannot be made again, and one that has lapsed can be [revived](Self::revive).
+    /// Makes a key of this identifier and secret, unless it is there. An identifier is used once for ever:
+    /// a key that has been removed cannot be made again.
     fn import(&mut self, id: &str, secret: &Secret, label: &str) -> Result<()>;
-    /// Has a key open nothing, from now on.
-    fn lapse(&mut self, id: &str) -> Result<()>;
-    /// Has a lapsed key open again what it opened.
-    fn revive(&mut self, id: &str) -> Result<()>;
     /// Removes a key for good.
     fn forget(&mut self, id: &str) -> Result<()>;
     /// Says what a key may do in a bucket: this, and nothing else.

@@ -30,7 +30,7 @@ const PART: usize = 32 << 20;
 /// The most parts an object may have.
 const PARTS: usize = 10_000;
 /// How long a signed request is good for.
-const SIGNED_FOR: Duration = Duration::from_secs(15 * 60);
+const SIGNED_FOR: Duration = Duration::from_mins(15);
 /// How often a request is made that the store did not take for want of time or connection, and the pause
 /// before the next.
 const TRIES: u32 = 3;
