@@ -12,7 +12,7 @@ export LC_ALL PATH
 BIN=/usr/local/bin/hostkit
 SHARE=/usr/local/share
 PACKAGES='nginx sudo ca-certificates curl git tar logrotate openssh-server
-          python3 python3-venv nodejs'
+          python3 python3-venv nodejs postgresql redis-server'
 NEEDED_MB=1024
 
 usage() {
@@ -323,17 +323,24 @@ check_purge() {
 
 HOST_FILES='/etc/nginx/conf.d/hostkit.conf /etc/systemd/system/nginx.service.d/hostkit.conf'
 HOST_FILES="$HOST_FILES /etc/systemd/system/hostkit-gc.service /etc/systemd/system/hostkit-gc.timer"
+HOST_FILES="$HOST_FILES /etc/systemd/system/redis-server.service.d/hostkit.conf"
 HOST_FILES="$HOST_FILES /etc/tmpfiles.d/hostkit.conf /etc/hostkit /run/hostkit /var/lib/hostkit"
 
 purge() {
     # shellcheck disable=SC2086 # a list of paths
     rm -rf $HOST_FILES
     # Only where nothing of anybody's is left in them.
-    rmdir /etc/systemd/system/nginx.service.d /home/.hostkit-trash /var/log/projects/.trash \
+    rmdir /etc/systemd/system/nginx.service.d /etc/systemd/system/redis-server.service.d /home/.hostkit-trash /var/log/projects/.trash \
         /var/log/projects 2>/dev/null || :
     [ -d /run/systemd/system ] || return 0
     systemctl daemon-reload
     ! systemctl is-active --quiet nginx || systemctl reload nginx
+    # Back to its own settings, which know of no users.
+    ! systemctl is-active --quiet redis-server || systemctl restart redis-server
+    users=/etc/redis/users.acl
+    if [ -f "$users" ] && ! grep -qv -e '^user default ' -e '^user hkadmin ' "$users"; then
+        rm "$users"
+    fi
 }
 
 # Without the program the timer would only fail.

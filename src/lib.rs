@@ -18,11 +18,14 @@ use std::process::ExitCode;
 
 /// One run of the program: the only place that reads arguments and environment.
 pub fn main() -> ExitCode {
+    let text = |name| std::env::var_os(name).and_then(|value| value.into_string().ok());
     let environment = cli::Environment {
         // One that is no text is no number either, and is refused; it is not "absent".
         sudo_uid: std::env::var_os("SUDO_UID").map(|uid| uid.to_string_lossy().into_owned()),
         no_color: std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty()),
+        terminal: std::env::var("TERM").ok(),
         directory: std::env::current_dir().ok(),
+        editor: text("VISUAL").or_else(|| text("EDITOR")),
     };
     cli::main(std::env::args_os().collect(), environment)
 }

@@ -132,9 +132,14 @@ fn put_up(owned: &mut Vec<Owned>, wanted: Vec<Any>, foreign: Foreign, host: &Hos
         let inside = resource.place().is_some_and(|place| trees.iter().any(|tree| place.is_within(tree)));
         if ours.is_none() && !nothing && !inside && foreign == Foreign::Refuse {
             let what = resource.place().map_or_else(|| resource.id(), ToString::to_string);
-            return Err(Fault::new(Code::Foreign, format!("`{what}` exists and is not HostKit's"))
-                .next(format!("mv {what} {what}.old    # or repeat with `--adopt` to take it over"))
-                .into());
+            let fault = Fault::new(Code::Foreign, format!("`{what}` exists and is not HostKit's"));
+            return Err(match resource.place() {
+                Some(_) => {
+                    fault.next(format!("mv {what} {what}.old    # or repeat with `--adopt` to take it over"))
+                }
+                None => fault.next("rename or remove what is there"),
+            }
+            .into());
         }
         let drifted = match &ours {
             Some(last) => last.resource.compare(&found)? != State::Satisfied,

@@ -19,7 +19,7 @@ use crate::{
     operation::session::{Mode, Session},
     project::template::Templates,
     store::Store,
-    system::{Attr, Host, Tripwire, invoker::Caller, process},
+    system::{Attr, Host, Tripwire, editor::Taste, invoker::Caller, process},
     ui::{Human, Quiet},
 };
 
@@ -30,8 +30,12 @@ pub(crate) struct Environment {
     pub(crate) sudo_uid: Option<String>,
     /// Whether `NO_COLOR` is set.
     pub(crate) no_color: bool,
+    /// `TERM`.
+    pub(crate) terminal: Option<String>,
     /// The directory the caller stands in.
     pub(crate) directory: Option<PathBuf>,
+    /// `VISUAL`, or `EDITOR`.
+    pub(crate) editor: Option<String>,
 }
 
 /// A listener that a session borrows and the context keeps.
@@ -150,6 +154,16 @@ impl Context {
             return Ok(crate::system::fake::World::kept(root)?.host(Tripwire::default()));
         }
         Host::real()
+    }
+
+    /// What kind of terminal the caller has, for programs that take it over.
+    pub(super) fn terminal(&self) -> &str {
+        self.environment.terminal.as_deref().unwrap_or("dumb")
+    }
+
+    /// Which editor the caller likes.
+    pub(super) fn taste(&self) -> Taste {
+        Taste { editor: self.environment.editor.clone(), term: self.environment.terminal.clone() }
     }
 
     /// Where a path that the caller typed leads.

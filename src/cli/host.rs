@@ -15,10 +15,20 @@ use crate::{
     operation::{
         init::{Setup, init},
         lifecycle::collect,
+        redis::Takeover,
         session::{Mode, Outcome},
         storage::program,
     },
 };
+
+/// What becomes of a Redis that is in use.
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+enum RedisArg {
+    /// Closed to all who give no name
+    Close,
+    /// Left alone
+    Leave,
+}
 
 /// Set the host up for HostKit; doing it again changes nothing
 #[derive(Args, Clone, Debug)]
@@ -26,6 +36,9 @@ pub(crate) struct InitArgs {
     /// The domain that projects' addresses stand under, such as `example.com`
     #[arg(long, value_name = "DOMAIN")]
     base_domain: Option<Hostname>,
+    /// What becomes of a Redis that is in use: close it to all who give no name, or leave it alone
+    #[arg(long, value_name = "WHAT", help_heading = "Services")]
+    redis: Option<RedisArg>,
     /// Give it an object store of its own, Garage, which must be installed
     #[arg(long, help_heading = "Services")]
     with_storage: bool,
@@ -46,9 +59,14 @@ impl Verb for InitArgs {
     fn run(self, cx: &mut Context) -> Result<Answer> {
         let mode = if self.dry_run { Mode::DryRun } else { Mode::Run };
         cx.may_be_new = true;
+        let takeover = match self.redis {
+            None => Takeover::Unused,
+            Some(RedisArg::Close) => Takeover::Close,
+            Some(RedisArg::Leave) => Takeover::Leave,
+        };
         let (outcome, set, planned) = cx.session(mode, |session| {
             let store = self.with_storage.then(|| program(session, self.garage.as_deref())).transpose()?;
-            let (outcome, set) = init(session, &Setup { base_domain: self.base_domain, store })?;
+            let (outcome, set) = init(session, &Setup { base_domain: self.base_domain, takeover, store })?;
             Ok((outcome, set, session.planned.take()))
         })?;
         if let Some(plan) = planned {

@@ -2,7 +2,11 @@
 
 mod answer;
 mod context;
+mod db;
+mod db_look;
 mod doctor;
+mod edit;
+mod env;
 mod host;
 mod lifecycle;
 mod logs;
@@ -10,11 +14,15 @@ mod meta;
 mod policy;
 mod project;
 mod provision;
+mod redis;
 mod release;
 mod report;
+mod secrets;
 mod status;
 mod storage;
 mod trash;
+mod values;
+mod variables;
 
 use std::process::ExitCode;
 
@@ -22,7 +30,10 @@ use anyhow::Result;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::{answer::Answer, context::Context, policy::Policy};
-use crate::{domain::name::ProjectName, system::source};
+use crate::{
+    domain::name::ProjectName,
+    system::{editor, source},
+};
 
 /// A command: what it is called, who may call it, what it looks like in use, and what it does.
 ///
@@ -160,6 +171,10 @@ commands! {
     Help(meta::HelpArgs) = "help";
     [Storage(storage) = "storage", "Look into a project's object storage, and change its key"];
     [Project(project) = "project", "Make, list, show, delete and bring back projects"];
+    [Redis(redis) = "redis", "Look into a project's Redis, empty it, and change its password"];
+    [Db(db) = "db", "A project's database: make it, ask it, copy it, change its password"];
+    [Env(env) = "env", "Show and change the variables of a project"];
+    [Secrets(secrets) = "secrets", "Keep the secrets of a project in the vault"];
 }
 
 const HELP: &str = "{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}";
@@ -201,12 +216,24 @@ fn examples(calls: &[&str]) -> String {
 
 /// One run of the program.
 pub(crate) fn main(mut argv: Vec<std::ffi::OsString>, env: context::Environment) -> ExitCode {
-    // The reader of sources is no command of anybody's: it answers on standard output with an archive.
+    // Those who read and edit as the caller are no commands of anybody's: they answer with bytes.
     if let [_, verb, dashes, path] = argv.as_slice()
         && verb == release::PACK
         && dashes == "--"
     {
-        return if source::serve(path.as_ref()) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        return ended(source::serve(path.as_ref(), false));
+    }
+    if let [_, verb, dashes, path] = argv.as_slice()
+        && verb == env::READ
+        && dashes == "--"
+    {
+        return ended(source::serve(path.as_ref(), true));
+    }
+    if let [_, verb, dashes, words @ ..] = argv.as_slice()
+        && verb == env::EDIT
+        && dashes == "--"
+    {
+        return ended(editor::serve(words));
     }
     // Help and versions work on a broken machine: nothing has been looked at yet.
     // However it was called, it is called this.
@@ -231,6 +258,10 @@ pub(crate) fn main(mut argv: Vec<std::ffi::OsString>, env: context::Environment)
     let subject = cx.subject.take();
     drop(cx);
     report::finish(name, subject, json, warnings, result)
+}
+
+fn ended(well: bool) -> ExitCode {
+    if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 pub(crate) use self::context::Environment;

@@ -33,6 +33,12 @@ pub(super) const OVERVIEW: &[&str] =
 pub(crate) struct CreateArgs {
     #[command(flatten)]
     provision: ProvisionArgs,
+    /// Make a Redis as well
+    #[arg(long, help_heading = "Services")]
+    with_redis: bool,
+    /// Make a database as well
+    #[arg(long, conflicts_with = "no_db", help_heading = "Services")]
+    with_db: bool,
     /// Give it a bucket in this host's object store
     #[arg(long, conflicts_with = "no_storage", help_heading = "Services")]
     with_storage: bool,
@@ -42,13 +48,14 @@ impl Verb for CreateArgs {
     const NAME: &'static str = "project create";
     const POLICY: Policy = ProvisionArgs::POLICY;
     const EXAMPLES: &'static [&'static str] =
-        &["hostkit project create blog", "hostkit project create api --node"];
+        &["hostkit project create blog", "hostkit project create api --node --with-db --with-redis"];
 
     fn project(&self) -> Option<&ProjectName> {
         self.provision.project()
     }
     fn run(self, cx: &mut Context) -> Result<Answer> {
-        self.provision.make(cx, if self.with_storage { Ask::Yes } else { Ask::No })
+        let storage = if self.with_storage { Ask::Yes } else { Ask::No };
+        self.provision.bare(self.with_db).make(cx, self.with_redis, storage)
     }
 }
 

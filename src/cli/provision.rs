@@ -18,11 +18,12 @@ use crate::{
     operation::{
         HostState,
         provision::{Ask, Wish, provision},
+        redis::Asked,
         session::{Mode, Outcome},
         storage::store,
     },
     plan::Foreign,
-    project::ProjectSpec,
+    project::{ProjectSpec, redis::MEMORY},
 };
 
 /// The runtime a user names; without one it is detected at the first deploy.
@@ -65,12 +66,12 @@ impl RuntimeArgs {
     }
 }
 
-/// Services that are on by default, and the words to leave them out. What is not offered yet may be left
-/// out all the same.
+/// Services that are on by default, and the words to leave them out. Those that are not offered yet
+/// may be left out all the same.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct WithoutArgs {
-    /// Make no database (none is made yet)
-    #[arg(long, hide_short_help = true, help_heading = "Services")]
+    /// Make no database
+    #[arg(long, help_heading = "Services")]
     no_db: bool,
     /// Make no object storage
     #[arg(long, help_heading = "Services")]
@@ -101,9 +102,24 @@ pub(crate) struct ProvisionArgs {
     dry_run: bool,
     #[command(flatten)]
     without: WithoutArgs,
+    /// A database of the Redis that projects share, or a Redis of its own
+    #[arg(long, value_name = "KIND", help_heading = "Services")]
+    redis: Option<RedisKind>,
+    /// The memory of a Redis of its own, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = MEMORY, value_parser = clap::value_parser!(u32).range(4..=1_048_576), requires = "redis", help_heading = "Services")]
+    redis_memory: u32,
     /// How much may lie in its bucket, such as `5GiB`; 10 GiB without this
     #[arg(long, value_name = "SIZE", value_parser = size, help_heading = "Services")]
     storage_quota: Option<u64>,
+}
+
+/// What kind of Redis a project gets.
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+pub(crate) enum RedisKind {
+    /// A database and a user of its own in the shared server
+    Shared,
+    /// A server of its own
+    Dedicated,
 }
 
 /// A number of bytes, such as `500MiB`.
@@ -122,6 +138,14 @@ fn size(text: &str) -> Result<u64, String> {
     number.checked_mul(factor).filter(|bytes| *bytes > 0).ok_or_else(bad)
 }
 
+impl ProvisionArgs {
+    /// The same without the services that were not asked for.
+    pub(super) fn bare(mut self, database: bool) -> Self {
+        self.without.no_db |= !database;
+        self
+    }
+}
+
 impl Verb for ProvisionArgs {
     const NAME: &'static str = "provision";
     const POLICY: Policy = Policy::Root;
@@ -129,6 +153,7 @@ impl Verb for ProvisionArgs {
         "hostkit provision blog",
         "hostkit provision site --static --source examples/static",
         "hostkit provision api --node --dry-run",
+        "hostkit provision site --static --no-db",
         "hostkit provision worker-api --start-cmd './server --port $PORT'",
     ];
 
@@ -138,20 +163,27 @@ impl Verb for ProvisionArgs {
 
     fn run(self, cx: &mut Context) -> Result<Answer> {
         let storage = if self.without.no_storage { Ask::No } else { Ask::IfThere };
-        self.make(cx, storage)
+        self.make(cx, true, storage)
     }
 }
 
 impl ProvisionArgs {
-    /// Makes the project with these services.
-    pub(super) fn make(self, cx: &mut Context, storage: Ask) -> Result<Answer> {
+    /// Makes the project, `with_services` or only with those that are named.
+    pub(super) fn make(self, cx: &mut Context, with_services: bool, storage: Ask) -> Result<Answer> {
+        let redis = match self.redis {
+            Some(RedisKind::Shared) => Some(Asked::Shared),
+            Some(RedisKind::Dedicated) => Some(Asked::Dedicated(self.redis_memory)),
+            None => with_services.then_some(Asked::Any),
+        };
         let wish = Wish {
+            redis,
             storage,
             quota: self.storage_quota,
             name: self.name.clone(),
             runtime: self.runtime.runtime(),
             start: self.runtime.start(),
             port: self.port,
+            database: !self.without.no_db,
             foreign: if self.adopt { Foreign::Adopt } else { Foreign::Refuse },
         };
         let mode = if self.dry_run { Mode::DryRun } else { Mode::Run };

@@ -21,7 +21,7 @@ use crate::{
     },
     operation::{
         deploy::{Deployed, Upload, deploy, size},
-        lifecycle::rollback,
+        rollback::{Swapped, With, rollback},
         session::{Mode, Outcome},
     },
     system::source::{Packer, Source, Stdin},
@@ -130,13 +130,19 @@ fn answer(outcome: Outcome, done: Deployed) -> Answer {
     }
 }
 
-/// Go back to the release before, or to a named one
+/// Go back to what was live before, or to a named release; with the environment it ran with
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RollbackArgs {
     /// The project
     name: ProjectName,
-    /// The release; the one before the live one without this
+    /// The release, with the environment it ran with last; without this what was live before
     release: Option<ReleaseId>,
+    /// Leave the environment as it is: only the code goes back
+    #[arg(long, conflicts_with = "env")]
+    keep_env: bool,
+    /// Bring this version of the environment, as `hostkit env history` lists them
+    #[arg(long, value_name = "VERSION")]
+    env: Option<u32>,
     /// Show what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -148,6 +154,7 @@ impl Verb for RollbackArgs {
     const EXAMPLES: &'static [&'static str] = &[
         "hostkit rollback blog",
         "hostkit rollback blog 20261120-080231",
+        "hostkit rollback blog --keep-env",
         "hostkit rollback blog --dry-run",
     ];
 
@@ -156,22 +163,47 @@ impl Verb for RollbackArgs {
     }
     fn run(self, cx: &mut Context) -> Result<Answer> {
         let mode = if self.dry_run { Mode::DryRun } else { Mode::Run };
+        let with = match (self.keep_env, self.env) {
+            (true, _) => With::Kept,
+            (_, Some(version)) => With::Version(version),
+            _ => With::Its,
+        };
         let (outcome, swapped, planned) = cx.session(mode, |session| {
-            let (outcome, swapped) = rollback(session, &self.name, self.release.as_ref())?;
+            let (outcome, swapped) = rollback(session, &self.name, self.release.as_ref(), with)?;
             Ok((outcome, swapped, session.planned.take()))
         })?;
         if let Some(plan) = planned {
             return Ok(Answer::planned(&plan).outcome(outcome));
         }
-        let (from, to, domain) = (&swapped.from, &swapped.to.id, &swapped.spec.domain);
-        let data = json!({ "release": to, "previous": from, "live": to, "url": format!("http://{domain}") });
-        if outcome == Outcome::Unchanged {
-            return Ok(Answer::new(format!("{to} is live already"), data));
-        }
-        let text = format!("Live again  http://{domain}  release {to}, instead of {from}");
-        Ok(Answer::new(text, data)
-            .outcome(outcome)
-            .next(format!("hostkit rollback {} {from}    # undo", self.name)))
+        Ok(gone_back(outcome, &swapped))
+    }
+}
+
+fn gone_back(outcome: Outcome, swapped: &Swapped) -> Answer {
+    let Swapped { spec, from, to } = swapped;
+    let (name, domain) = (&spec.name, &spec.domain);
+    let data = json!({
+        "release": to.id, "previous": from.release, "live": to.id, "url": format!("http://{domain}"),
+        "env": spec.env, "previous_env": from.env,
+    });
+    if outcome == Outcome::Unchanged {
+        return Answer::new(format!("{} is live already", to.id), data);
+    }
+    let number = |env: Option<u32>| env.map_or_else(|| "–".to_owned(), |number| number.to_string());
+    let env = if spec.env == from.env {
+        String::new()
+    } else {
+        format!("  environment {}, instead of {}", number(spec.env), number(from.env))
+    };
+    let (release, undo) = if to.id == from.release {
+        (format!("release {}", to.id), from.env.map(|env| format!("--env {env}")))
+    } else {
+        (format!("release {}, instead of {}", to.id, from.release), Some(from.release.to_string()))
+    };
+    let answer = Answer::new(format!("Live again  http://{domain}  {release}{env}"), data).outcome(outcome);
+    match undo {
+        Some(undo) => answer.next(format!("hostkit rollback {name} {undo}    # undo")),
+        None => answer,
     }
 }
 
@@ -196,7 +228,7 @@ impl Verb for ReleasesArgs {
             session.store.releases(spec.uid)
         })?;
         let data = rows.iter().map(|r| {
-            json!({ "id": r.id, "state": r.state, "runtime": r.launch.runtime, "source": r.source, "files": r.files,
+            json!({ "id": r.id, "state": r.state, "runtime": r.launch.runtime, "source": r.source, "files": r.files, "env": r.env,
                     "bytes": r.bytes, "created_at": r.created_at, "created_by": r.created_by })
         });
         let data = json!({ "releases": data.collect::<Vec<_>>() });
@@ -213,11 +245,12 @@ impl Verb for ReleasesArgs {
                     r.state.text().to_owned(),
                     runtime,
                     size(r.bytes),
+                    r.env.map_or_else(|| "–".to_owned(), |number| number.to_string()),
                     r.created_by.clone(),
                     r.source.clone(),
                 ]
             })
             .collect();
-        Ok(Answer::new(table(&["RELEASE", "STATE", "RUNTIME", "SIZE", "BY", "SOURCE"], &lines), data))
+        Ok(Answer::new(table(&["RELEASE", "STATE", "RUNTIME", "SIZE", "ENV", "BY", "SOURCE"], &lines), data))
     }
 }

@@ -54,37 +54,41 @@ impl Doomed {
             return Ok(Answer::planned(&plan.unwrap_or_default()));
         }
         cx.look(exists)?;
-        self.confirm(cx, verb, warning)?;
+        let again = format!("project {verb}");
+        confirmed(cx, &self.name, self.confirm.as_deref(), &again, warning)?;
         let (outcome, row) = cx.session(Mode::Run, |session| fate(session, &self.name))?;
         Ok(answer(&row).outcome(outcome))
     }
+}
 
-    /// Has the name typed, on a terminal or as `--confirm`.
-    fn confirm(&self, cx: &Context, verb: &str, what: &str) -> Result<()> {
-        let name = &self.name;
-        let again = format!("hostkit project {verb} {name} --confirm {name}");
-        let typed = match &self.confirm {
-            Some(said) => said.clone(),
-            None if cx.may_ask => {
-                // A terminal that is gone answers nothing, which confirms nothing.
-                let _ = write!(std::io::stderr(), "{what}\nType the project's name to {verb} it: ");
-                source::ask()?
-            }
-            None => {
-                return Err(Fault::new(
-                    Code::ConfirmationNeeded,
-                    format!("to {verb} `{name}`, say its name"),
-                )
+/// Has a project's name typed, on a terminal or as `--confirm`, before `verb` is done to it.
+pub(super) fn confirmed(
+    cx: &Context,
+    name: &ProjectName,
+    said: Option<&str>,
+    verb: &str,
+    what: &str,
+) -> Result<()> {
+    let again = format!("hostkit {verb} {name} --confirm {name}");
+    let act = verb.split(' ').next_back().unwrap_or(verb);
+    let typed = match said {
+        Some(said) => said.to_owned(),
+        None if cx.may_ask => {
+            // A terminal that is gone answers nothing, which confirms nothing.
+            let _ = write!(std::io::stderr(), "{what}\nType the project's name to {act} it: ");
+            source::ask()?
+        }
+        None => {
+            return Err(Fault::new(Code::ConfirmationNeeded, format!("to {act} `{name}`, say its name"))
                 .next(again)
                 .into());
-            }
-        };
-        if typed == name.as_str() {
-            return Ok(());
         }
-        let typed: String = typed.chars().take(40).flat_map(char::escape_debug).collect();
-        Err(Fault::new(Code::ConfirmationNeeded, format!("`{typed}` is not `{name}`")).next(again).into())
+    };
+    if typed == name.as_str() {
+        return Ok(());
     }
+    let typed: String = typed.chars().take(40).flat_map(char::escape_debug).collect();
+    Err(Fault::new(Code::ConfirmationNeeded, format!("`{typed}` is not `{name}`")).next(again).into())
 }
 
 /// Delete a project; its home and logs can be brought back for 7 days

@@ -3,7 +3,9 @@
 //! systemd is the reader that counts, so [`EnvText`] follows its grammar to the letter; the text it
 //! writes is understood the same way by `sh` and by the usual dotenv libraries.
 
+pub mod diff;
 mod lines;
+pub mod mask;
 mod parts;
 
 use std::fmt;
@@ -140,6 +142,13 @@ impl EnvText {
         let before = self.lines.len();
         self.lines.retain(|line| !line.defines(key));
         self.lines.len() != before
+    }
+
+    /// Makes a comment of the variable, in its place: the name, and instead of the value `note`.
+    pub fn comment_out(&mut self, key: &EnvKey, note: &str) {
+        for line in self.lines.iter_mut().filter(|line| line.defines(key)) {
+            *line = Line::Other(format!("# {key}={note}\n"));
+        }
     }
 
     /// Lines that look like definitions but are none, with their numbers, for a warning.

@@ -50,6 +50,8 @@ codes! {
     ProjectNotFound = "PROJECT_NOT_FOUND", 4;
     /// No release of that name, or none to go back to
     ReleaseNotFound = "RELEASE_NOT_FOUND", 4;
+    /// No variable or secret of that name, or no such version of the environment
+    VariableNotFound = "VARIABLE_NOT_FOUND", 4;
     /// A name that somebody else holds: an account, a project
     NameTaken = "NAME_TAKEN", 5;
     /// A port that somebody else holds

@@ -72,6 +72,10 @@ pub mod host {
     pub fn secrets() -> HostPath {
         etc().join("secrets")
     }
+    /// Data of Redis servers that are one project's alone.
+    pub fn redis_homes() -> HostPath {
+        state().join("redis")
+    }
     /// What the object store is started with: its token and its secret, as systemd reads them.
     pub fn store_secrets() -> HostPath {
         secrets().join("garage")
@@ -143,6 +147,28 @@ pub mod host {
     /// Trees taken from [`logs`].
     pub fn log_trash() -> HostPath {
         logs().join(".trash")
+    }
+}
+
+/// Places of the Redis server that projects share.
+pub mod redis {
+    use super::{HostPath, host};
+
+    /// Its settings: HostKit's, after the distribution's.
+    pub fn conf() -> HostPath {
+        host::etc().join("redis.conf")
+    }
+    /// Its users.
+    pub fn users() -> HostPath {
+        HostPath::fixed("/etc/redis/users.acl")
+    }
+    /// The password of HostKit's user.
+    pub fn key() -> HostPath {
+        host::secrets().join("redis")
+    }
+    /// Where it listens for HostKit; only its own account can make a socket there.
+    pub fn socket() -> HostPath {
+        HostPath::fixed("/run/redis/hostkit.sock")
     }
 }
 

@@ -1,5 +1,6 @@
 //! Ground floor: values that have been checked. Knows nothing but itself and serde.
 
+pub mod acl;
 pub mod command;
 pub mod env;
 pub mod fault;
@@ -12,3 +13,4 @@ pub mod release;
 pub mod runtime;
 pub mod secret;
 pub mod shared_dir;
+pub mod sql_name;

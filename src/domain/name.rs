@@ -16,6 +16,7 @@ const RESERVED: &[&str] = &[
     "redis",
     "hostkit",
     "default",
+    "hkadmin",
     "localhost",
     "www",
     "admin",

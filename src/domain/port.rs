@@ -14,9 +14,11 @@ pub struct Port(u16);
 impl Port {
     /// Where the surge instance of a handover listens, above the port itself.
     pub const SURGE: u16 = 10_000;
+    /// Where the project's own Redis listens, if it has one, above the port itself.
+    const REDIS: u16 = 6000;
     /// The central voice service; never a project's.
     const VOICE: u16 = 8900;
-    /// Blocks that neither meet each other's add-ons (+1000 … +5000) nor surge ports (+10000), nor
+    /// Blocks that neither meet each other's add-ons (+1000 … +5000, +6000) nor surge ports (+10000), nor
     /// the kernel's ephemeral range (from 32768).
     const BLOCKS: [std::ops::RangeInclusive<u16>; 2] = [8001..=8999, 19001..=19999];
 
@@ -27,6 +29,10 @@ impl Port {
     /// The number.
     pub const fn number(self) -> u16 {
         self.0
+    }
+    /// The number of the port that a Redis server of the project's own listens on.
+    pub const fn redis(self) -> u16 {
+        self.0 + Self::REDIS
     }
 }
 
@@ -73,7 +79,7 @@ mod tests {
     fn no_port_meets_another_ones_add_on_or_surge_port() {
         let mut seen = BTreeSet::from([Port::VOICE]);
         for port in Port::all() {
-            for offset in [0, 1000, 2000, 3000, 4000, 5000, Port::SURGE] {
+            for offset in [0, 1000, 2000, 3000, 4000, 5000, Port::REDIS, Port::SURGE] {
                 assert!(seen.insert(port.number() + offset), "{port} + {offset}");
             }
         }

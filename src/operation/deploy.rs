@@ -7,21 +7,24 @@ use jiff::{SignedDuration, civil::DateTime, tz::TimeZone};
 
 use super::{
     HostState,
-    launch::{prepare, require_env},
+    environment::Draft,
+    launch::prepare,
     lifecycle::retire,
     session::{Mode, Outcome, Session},
 };
 use crate::{
     domain::{
         command::StartCommand,
+        env::EnvKey,
         fault::{Code, Fault},
         name::ProjectName,
         release::{ReleaseId, ReleaseState},
         runtime::Runtime,
+        shared_dir::SharedDir,
     },
     event::Event,
     plan::{Foreign, Plan},
-    project::{Launch, ProjectSpec, release},
+    project::{Launch, ProjectSpec, Stand, release},
     resource::probe,
     store::ReleaseRow,
     system::{
@@ -71,7 +74,8 @@ struct Staged {
     id: ReleaseId,
     manifest: Manifest,
     launch: Launch,
-    spec: ProjectSpec,
+    shared: Vec<SharedDir>,
+    generated: Vec<EnvKey>,
     why: Vec<String>,
     warnings: Vec<String>,
 }
@@ -153,7 +157,8 @@ fn stage(
     let ready = prepare(&session.host, spec, &tree, upload.runtime, upload.start.clone())?;
     let detail = format!("{} ({})", ready.launch.runtime, ready.why.join("; "));
     session.ui.emit(Event::Finished { what: "detect", detail: &detail, ms: 0 });
-    require_env(&session.host, spec, &ready.env_required)?;
+    let needs = ready.needs.unmet(session, spec)?;
+    needs.refuse_missing(&spec.name)?;
 
     let began = Instant::now();
     let group = group_of(Some(ready.launch.runtime));
@@ -165,12 +170,11 @@ fn stage(
     session.host.root.sync(&place)?;
     session.ui.emit(Event::Finished { what: "seal", detail: "on disk", ms: millis(began) });
 
-    let mut next = spec.with_live(id, ready.launch.clone());
-    next.shared.extend(ready.shared);
     Ok(Staged {
         id: id.clone(),
         launch: ready.launch,
-        spec: next,
+        shared: ready.shared,
+        generated: needs.generated,
         why: ready.why,
         warnings: manifest.notes.iter().cloned().chain(ready.warnings).collect(),
         manifest,
@@ -188,6 +192,18 @@ fn advise(error: anyhow::Error) -> anyhow::Error {
     }
 }
 
+/// What the project is to be, with the environment that the release is to run with.
+fn draft(session: &mut Session<'_>, spec: &ProjectSpec, staged: &Staged) -> Result<Draft> {
+    let mut draft = Draft::begin(session, spec)?;
+    let stand = Stand { release: staged.id.clone(), env: draft.spec.env };
+    draft.spec = draft.spec.standing(spec.lineage.len(), stand, staged.launch.clone());
+    draft.spec.running = true;
+    draft.spec.shared.extend(staged.shared.iter().cloned());
+    draft.generate(session, &staged.generated)?;
+    draft.inject(session)?;
+    Ok(draft)
+}
+
 /// The operation: the release goes to its place, the link is swapped, the process is started anew.
 fn switch(
     session: &mut Session<'_>,
@@ -195,12 +211,15 @@ fn switch(
     staged: Staged,
     upload: &Upload<'_>,
 ) -> Result<(Outcome, Deployed)> {
-    let (name, next) = (&spec.name, &staged.spec);
+    let name = &spec.name;
+    let draft = draft(session, spec, &staged)?;
+    let next = &draft.spec;
     let now = session.host.clock.now();
     let row = |state| ReleaseRow {
         id: staged.id.clone(),
         state,
         launch: staged.launch.clone(),
+        env: next.env,
         source: upload.source.clone(),
         files: staged.manifest.files,
         bytes: staged.manifest.bytes,
@@ -209,27 +228,28 @@ fn switch(
     };
     let (release, failed) = (row(ReleaseState::Retired), row(ReleaseState::Failed));
     let pruned: Vec<&ReleaseId> = spec.kept.iter().filter(|k| !next.kept.contains(k)).collect();
+    let all = session.wanted(next)?;
     let plan = Plan::between(
         session.store.owned(name.as_str())?,
-        session.wanted(next)?,
+        draft.wanted(session)?,
         Foreign::Refuse,
         &session.host,
     )?;
     verify_override(session, &plan)?;
     let ran = session.carry_out(name.as_str(), "deploy", &plan, |registry| {
-        registry.put_project(next)?;
+        draft.record(registry, &all)?;
         registry.put_release(next.uid, &release)?;
         registry.go_live(next.uid, &staged.id)?;
         for id in &pruned {
             registry.mark_release(next.uid, id, ReleaseState::Pruned)?;
         }
-        registry.own(name.as_str(), plan.wanted())
+        Ok(())
     });
     match ran {
         Ok(outcome) => {
             let release = ReleaseRow { state: ReleaseState::Live, ..release };
             let previous = spec.live_release().cloned();
-            let Staged { spec, why, mut warnings, .. } = staged;
+            let Staged { why, mut warnings, .. } = staged;
             if release.launch.exec.is_some()
                 && session.host.net.is_exposed(spec.port.number()).unwrap_or(false)
             {
@@ -238,6 +258,7 @@ fn switch(
                     "the process listens on every address: port {port} can be reached past nginx; have it listen on $HOST"
                 ));
             }
+            let spec = draft.spec;
             Ok((outcome, Deployed { spec, previous, release, why, warnings }))
         }
         Err(error) => {

@@ -3,6 +3,8 @@
 use anyhow::Result;
 
 use super::{
+    database,
+    redis::{self, Takeover},
     session::{Mode, Outcome, Session},
     storage,
 };
@@ -14,6 +16,7 @@ use crate::{
     },
     plan::{Foreign, Plan},
     project::{host_resources, storage::store_resources},
+    resource::Any,
 };
 
 /// The domain that projects stand under until the administrator names one: it always leads here.
@@ -34,6 +37,8 @@ pub struct Host {
 pub struct Setup {
     /// The domain that new projects' names stand under; `None`: the one before, or a usual one.
     pub base_domain: Option<Hostname>,
+    /// What becomes of a Redis that is in use.
+    pub takeover: Takeover,
     /// The program of an object store of its own; `None`: the one it has, if any.
     pub store: Option<HostPath>,
 }
@@ -50,16 +55,22 @@ pub fn init(session: &mut Session<'_>, setup: &Setup) -> Result<(Outcome, Host)>
     let known = session.store.setting(VAULT_KEY)?;
     guard_key(session, known.as_deref())?;
     let mut wanted = host_resources(&session.templates)?;
+    wanted.extend(redis::host_resources(session, setup.takeover)?);
+    wanted.extend(database::cluster(session)?);
     let known_store = storage::store(session)?;
     let store = setup.store.clone().or_else(|| known_store.clone());
     if let Some(program) = &store {
         storage::require_ports(session)?;
         wanted.extend(store_resources(program));
     }
+    // What was set up on a server that does not answer now stays HostKit's, and is not looked at.
+    let at_hand = |r: &Any| !matches!(r, Any::Cluster(_)) || wanted.iter().any(|w| w.id() == r.id());
+    let (owned, away): (Vec<Any>, Vec<Any>) = session.store.owned("")?.into_iter().partition(at_hand);
     // The names are HostKit's own: what an earlier installation left there is taken over.
-    let plan = Plan::between(session.store.owned("")?, wanted, Foreign::Adopt, &session.host)?;
+    let plan = Plan::between(owned, wanted, Foreign::Adopt, &session.host)?;
     let same = before.as_deref() == Some(base_domain.as_str())
         && known.is_some()
+        && setup.takeover == Takeover::Unused
         && store == known_store
         && !session.store.owned("")?.is_empty();
     let outcome = if plan.is_noop() && same {
@@ -67,10 +78,11 @@ pub fn init(session: &mut Session<'_>, setup: &Setup) -> Result<(Outcome, Host)>
     } else {
         session.carry_out("", "init", &plan, |registry| {
             registry.set("base_domain", base_domain.as_str())?;
+            redis::remember(registry, setup.takeover)?;
             if let Some(program) = &store {
                 registry.set(storage::STORE, &program.to_string())?;
             }
-            registry.own("", plan.wanted())
+            registry.own("", plan.wanted().chain(&away))
         })?
     };
     if session.mode == Mode::Run && known.is_none() {

@@ -2,10 +2,10 @@
 
 use anyhow::{Result, bail};
 
+use super::secrets::Needs;
 use crate::{
     domain::{
         command::StartCommand,
-        env::{EnvKey, EnvText},
         fault::{Code, Fault},
         files::Files,
         runtime::Runtime,
@@ -20,15 +20,13 @@ use crate::{
 
 /// How long a release may take to become healthy unless it says otherwise, in seconds.
 const HEALTH_TIMEOUT: u32 = 60;
-/// The largest `.env` that is looked into, in bytes.
-const ENV_LIMIT: u64 = 4 << 20;
 
 /// A received tree made ready to run.
 #[derive(Debug)]
 pub(super) struct Ready {
     pub(super) launch: Launch,
     pub(super) shared: Vec<SharedDir>,
-    pub(super) env_required: Vec<EnvKey>,
+    pub(super) needs: Needs,
     pub(super) why: Vec<String>,
     pub(super) warnings: Vec<String>,
 }
@@ -66,7 +64,7 @@ pub(super) fn prepare(
     Ok(Ready {
         launch,
         shared: app.shared,
-        env_required: app.env_required,
+        needs: Needs::of(tree, &app.env_required)?,
         why: app.why,
         warnings: app.warnings,
     })
@@ -159,19 +157,4 @@ fn share(spec: &ProjectSpec, tree: &Tree, shared: &SharedDir) -> Result<()> {
     }
     let up = "../".repeat(path.split('/').count() + 1);
     tree.link(path, &format!("{up}shared/{path}"))
-}
-
-/// Refuses a release whose variables are not all there, before anything starts.
-pub(super) fn require_env(host: &Host, spec: &ProjectSpec, required: &[EnvKey]) -> Result<()> {
-    let bytes = host.root.read(&spec.name.env(), ENV_LIMIT)?.unwrap_or_default();
-    let text = EnvText::parse(&String::from_utf8_lossy(&bytes))?;
-    let missing: Vec<&str> =
-        required.iter().filter(|k| text.get(k).is_none_or(str::is_empty)).map(EnvKey::as_str).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let (path, keys) = (spec.name.env(), missing.join(", "));
-    Err(Fault::new(Code::EnvMissing, format!("required by hostkit.toml and without a value: {keys}"))
-        .next(format!("add a line such as `{}=…` to {path}", missing[0]))
-        .into())
 }

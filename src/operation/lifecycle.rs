@@ -1,10 +1,13 @@
-//! Starting, stopping, going back, deleting and having back: changes of a project that exists.
+//! Starting, stopping, deleting and having back: changes of a project that exists.
 
 use anyhow::{Result, bail};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
+    database,
+    environment::Draft,
     provision::free_port,
+    redis, secrets,
     session::{Mode, Outcome, Session},
     storage,
 };
@@ -13,13 +16,13 @@ use crate::{
         fault::{Code, Fault},
         layout::{HostPath, host},
         name::ProjectName,
-        release::{ReleaseId, ReleaseState},
+        release::ReleaseId,
     },
     event::Event,
     plan::{Foreign, Plan},
     project::ProjectSpec,
     resource::{Any, Directory},
-    store::{ProjectRow, ReleaseRow, TrashRow},
+    store::{ProjectRow, TrashRow},
 };
 
 /// How long a deleted project can be had back.
@@ -71,6 +74,9 @@ pub fn power(session: &mut Session<'_>, name: &ProjectName, power: Power) -> Res
     spec.running = power != Power::Stop;
     // Nothing else: a project must be stoppable whatever it has made of its own files.
     let concerned = |r: &Any| matches!(r, Any::Unit(_) | Any::Service(_));
+    if power != Power::Stop && secrets::is_due(session, &spec)? {
+        return begin_anew(session, name, power, &spec);
+    }
     let all = session.wanted(&spec)?;
     let owned = session.store.owned(name.as_str())?.into_iter().filter(concerned).collect();
     let wanted = all.iter().filter(|r| concerned(r)).cloned().collect();
@@ -84,6 +90,27 @@ pub fn power(session: &mut Session<'_>, name: &ProjectName, power: Power) -> Res
         retire(session, name)?;
     }
     Ok((outcome, spec))
+}
+
+/// Starts a process that gets other secrets than the one before it.
+fn begin_anew(
+    session: &mut Session<'_>,
+    name: &ProjectName,
+    power: Power,
+    spec: &ProjectSpec,
+) -> Result<(Outcome, ProjectSpec)> {
+    let mut draft = Draft::begin(session, spec)?;
+    draft.inject(session)?;
+    let concerned = |r: &Any| matches!(r, Any::EnvFile(_) | Any::Unit(_) | Any::Service(_));
+    let all = session.wanted(&draft.spec)?;
+    let owned = session.store.owned(name.as_str())?.into_iter().filter(concerned).collect();
+    let wanted = draft.wanted(session)?.into_iter().filter(concerned).collect();
+    let mut plan = Plan::between(owned, wanted, Foreign::Refuse, &session.host)?;
+    plan.renew("service", power.verb());
+    let ran = session.carry_out(name.as_str(), power.verb(), &plan, |registry| draft.record(registry, &all));
+    let outcome = ran.map_err(|error| super::deploy::verdict(session, spec, error))?;
+    retire(session, name)?;
+    Ok((outcome, draft.spec))
 }
 
 /// Lets the credentials go that only the process before this one used. A failure costs nothing but that
@@ -121,97 +148,6 @@ pub(super) fn settle(
     })
 }
 
-/// What a rollback did.
-#[derive(Clone, Debug)]
-pub struct Swapped {
-    /// The project now.
-    pub spec: ProjectSpec,
-    /// The release that was live before.
-    pub from: ReleaseId,
-    /// The release that is live now.
-    pub to: ReleaseRow,
-}
-
-/// Goes back to an earlier release, or to a named one.
-pub fn rollback(
-    session: &mut Session<'_>,
-    name: &ProjectName,
-    to: Option<&ReleaseId>,
-) -> Result<(Outcome, Swapped)> {
-    let _held = session.enter(name.as_str(), "rollback")?;
-    let spec = session.project(name)?.spec;
-    let releases = session.store.releases(spec.uid)?;
-    let Some(from) = spec.live_release().cloned() else {
-        bail!(
-            Fault::new(
-                Code::ReleaseNotFound,
-                format!("`{name}` has not been deployed; there is nothing to go back to")
-            )
-            .next(format!("hostkit deploy {name} --source DIR"))
-        )
-    };
-    let to = choose(name, &spec, &releases, &from, to)?;
-    let next = spec.with_live(&to.id, to.launch.clone());
-    let swapped = Swapped { spec: next.clone(), from: from.clone(), to: to.clone() };
-    let plan = Plan::between(
-        session.store.owned(name.as_str())?,
-        session.wanted(&next)?,
-        Foreign::Refuse,
-        &session.host,
-    )?;
-    if plan.is_noop() && next == spec {
-        return Ok((Outcome::Unchanged, swapped));
-    }
-    let ran = session.carry_out(name.as_str(), "rollback", &plan, |registry| {
-        registry.put_project(&next)?;
-        registry.go_live(next.uid, &to.id)?;
-        registry.own(name.as_str(), plan.wanted())
-    });
-    match ran {
-        Ok(outcome) => {
-            retire(session, name)?;
-            Ok((outcome, swapped))
-        }
-        Err(error) => Err(super::deploy::verdict(session, &spec, error)),
-    }
-}
-
-/// The release to go back to: the named one, or the one that was live before the live one.
-fn choose<'r>(
-    name: &ProjectName,
-    spec: &ProjectSpec,
-    releases: &'r [ReleaseRow],
-    live: &ReleaseId,
-    asked: Option<&ReleaseId>,
-) -> Result<&'r ReleaseRow> {
-    let list = format!("hostkit releases {name}");
-    let can = |r: &&ReleaseRow| {
-        matches!(r.state, ReleaseState::Live | ReleaseState::Retired) && spec.kept.contains(&r.id)
-    };
-    let Some(asked) = asked else {
-        return releases.iter().filter(can).find(|r| Some(&r.id) == spec.previous()).ok_or_else(|| {
-            Fault::new(
-                Code::ReleaseNotFound,
-                format!("`{name}` has no release before `{live}` to go back to"),
-            )
-            .next(list)
-            .into()
-        });
-    };
-    match releases.iter().find(|r| r.id == *asked) {
-        Some(row) if can(&row) => Ok(row),
-        Some(row) => Err(Fault::new(
-            Code::ReleaseNotFound,
-            format!("the release `{asked}` of `{name}` is {} and cannot be gone back to", row.state.text()),
-        )
-        .next(list)
-        .into()),
-        None => Err(Fault::new(Code::ReleaseNotFound, format!("`{name}` has no release `{asked}`"))
-            .next(list)
-            .into()),
-    }
-}
-
 /// Deletes a project: its home and logs go to the trash, everything else goes.
 pub fn delete(session: &mut Session<'_>, name: &ProjectName) -> Result<(Outcome, TrashRow)> {
     let _held = session.enter(name.as_str(), "delete")?;
@@ -223,8 +159,10 @@ pub fn delete(session: &mut Session<'_>, name: &ProjectName) -> Result<(Outcome,
     let row = TrashRow { spec, resources, created_at, created_by, deleted_at, expires_at };
     let outcome = session.carry_out(name.as_str(), "delete", &plan, |registry| registry.trash(&row))?;
     if session.mode == Mode::Run {
+        redis::forget(session, &row.spec);
         storage::forget(session, &row.spec);
     }
+    database::forget(session, row.spec.uid);
     Ok((outcome, row))
 }
 
@@ -256,6 +194,7 @@ pub fn restore(session: &mut Session<'_>, name: &ProjectName) -> Result<(Outcome
     if used {
         spec.port = free_port(session)?;
     }
+    redis::readmit(session, &mut spec)?;
     storage::readmit(session, &mut spec)?;
     let plan = Plan::between(resources, session.wanted(&spec)?, Foreign::Refuse, &session.host)?;
     let outcome = session.carry_out(name.as_str(), "restore", &plan, |registry| {
@@ -273,6 +212,7 @@ pub fn purge(session: &mut Session<'_>, name: &ProjectName) -> Result<(Outcome, 
     let outcome = doom(session, &row)?;
     if session.mode == Mode::Run {
         empty(session, &row.spec)?;
+        redis::shred(session, &row.spec)?;
         storage::shred(session, &row.spec);
     }
     Ok((outcome, row))
@@ -297,6 +237,7 @@ fn doom(session: &mut Session<'_>, row: &TrashRow) -> Result<Outcome> {
     let plan = Plan::between(owned, Vec::new(), Foreign::Refuse, &session.host)?;
     session.carry_out(name.as_str(), "purge", &plan, |registry| {
         registry.untrash(uid)?;
+        registry.forget_environment(uid)?;
         registry.forget_releases(uid)
     })
 }
@@ -330,11 +271,22 @@ pub fn collect(session: &mut Session<'_>) -> Result<usize> {
             gone += 1;
         } else if let Ok(_held) = session.enter(row.spec.name.as_str(), "gc") {
             doom(session, row)?;
+            redis::shred(session, &row.spec)?;
             gone += 1;
         }
     }
     let mut known: Vec<ProjectSpec> = session.store.projects()?.into_iter().map(|p| p.spec).collect();
     known.extend(kept.into_iter().map(|row| row.spec));
+    for uid in database::gone(session)? {
+        let Some(owner) = known.iter().find(|spec| spec.uid == uid).map(|spec| spec.name.to_string()) else {
+            continue;
+        };
+        if session.mode == Mode::DryRun {
+            gone += 1;
+        } else if let Ok(_held) = session.enter(&owner, "gc") {
+            gone += database::drop_gone(session, uid)?;
+        }
+    }
     gone += storage::collect(session);
     for trash in [host::home_trash(), host::log_trash()] {
         for entry in session.host.root.list(&trash)? {

@@ -1,11 +1,16 @@
 //! Running a plan: the only code that takes a plan to the host, forwards or back.
 
+pub mod database;
 pub mod deploy;
+pub mod environment;
 pub mod init;
 mod launch;
 pub mod lifecycle;
 pub mod provision;
 pub mod recovery;
+pub mod redis;
+pub mod rollback;
+pub mod secrets;
 pub mod session;
 pub mod storage;
 pub mod survey;

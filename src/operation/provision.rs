@@ -3,6 +3,8 @@
 use anyhow::{Result, bail};
 
 use super::{
+    database,
+    redis::{self, Asked},
     session::{Outcome, Session},
     storage,
 };
@@ -49,6 +51,10 @@ pub struct Wish {
     pub start: Option<StartCommand>,
     /// Its port, when it is not to be chosen.
     pub port: Option<Port>,
+    /// The Redis it is to have; `None`: what it has.
+    pub redis: Option<Asked>,
+    /// Whether it is to have a database.
+    pub database: bool,
     /// Whether an account or a file that exists may be taken over.
     pub foreign: Foreign,
     /// Whether it is to have object storage.
@@ -64,6 +70,12 @@ pub fn provision(session: &mut Session<'_>, wish: &Wish) -> Result<(Outcome, Pro
         Some(row) => renewed(session, row.spec, wish)?,
         None => fresh(session, wish)?,
     };
+    if let Some(asked) = wish.redis {
+        redis::furnish(session, &mut spec, asked)?;
+    }
+    if wish.database && spec.database.is_none() {
+        spec.database = Some(database::fresh(session, &spec)?);
+    }
     storage::furnish(session, &mut spec, wish)?;
     let adopted = session.host.accounts.find(spec.name.as_str())?.is_some();
     let owned = session.store.owned(spec.name.as_str())?;
@@ -128,7 +140,11 @@ fn fresh(session: &Session<'_>, wish: &Wish) -> Result<ProjectSpec> {
         live: None,
         kept: Vec::new(),
         lineage: Vec::new(),
+        env: None,
+        injected: std::collections::BTreeMap::new(),
         shared: std::collections::BTreeSet::new(),
+        redis: None,
+        database: None,
         storage: None,
     })
 }

@@ -173,6 +173,14 @@ impl Session<'_> {
         Ok(Outcome::Changed)
     }
 
+    /// Records in the history something that changed nothing and is to be known later: that a secret was
+    /// shown. Comes before it is shown: what cannot be recorded is not done.
+    pub fn note(&mut self, owner: &str, verb: &'static str, what: &str) -> Result<()> {
+        let now = self.host.clock.now();
+        let work = Work { verb, owner: owner.to_owned(), caller: self.caller.clone(), now };
+        self.store.note(&work, what)
+    }
+
     /// A project that exists, or `PROJECT_NOT_FOUND` with a name that may have been meant.
     pub fn project(&self, name: &ProjectName) -> Result<ProjectRow> {
         if let Some(row) = self.store.project(name)? {

@@ -1,9 +1,12 @@
 //! What a project is: checked values, and the resources it is made of, in the order it goes up.
 
 pub mod config;
+pub mod database;
 pub mod detect;
+pub mod example;
 mod place;
 mod procfile;
+pub mod redis;
 mod resources;
 mod service;
 mod spec;
@@ -11,8 +14,9 @@ pub mod storage;
 pub mod template;
 
 pub use self::{
-    resources::{host_resources, project_resources, release},
+    redis::Redis,
+    resources::{env, host_resources, project_resources, release},
     service::DataService,
-    spec::{Launch, ProjectSpec},
+    spec::{Injected, Launch, ProjectSpec, Stand},
     storage::{Storage, StorageKey},
 };

@@ -92,7 +92,8 @@ fn directories(spec: &ProjectSpec) -> Vec<Directory> {
     all
 }
 
-fn env(spec: &ProjectSpec) -> Result<EnvFile> {
+/// A project's environment file.
+pub fn env(spec: &ProjectSpec) -> Result<EnvFile> {
     let pairs = [
         ("PROJECT_NAME", spec.name.to_string()),
         ("PORT", spec.port.to_string()),
@@ -117,6 +118,12 @@ fn env(spec: &ProjectSpec) -> Result<EnvFile> {
     for service in spec.services() {
         keys.extend(service.plain(spec));
         sealed.extend(service.sealed(spec));
+    }
+    // Nothing that HostKit itself sets comes out of the vault.
+    for (key, secret) in &spec.injected {
+        if !keys.contains_key(key) {
+            sealed.entry(key.clone()).or_insert_with(|| secret.value.clone());
+        }
     }
     Ok(EnvFile { path: spec.name.env(), gid: spec.uid, keys, sealed, users: None })
 }
@@ -228,6 +235,7 @@ pub fn host_resources(templates: &Templates) -> Result<Vec<Any>> {
         dir(host::secrets(), 0o700),
         KeyFile { path: host::master_key(), gid: ROOT }.into(),
         dir(host::state(), 0o711),
+        dir(host::redis_homes(), 0o711),
         dir(host::run(), 0o711),
         dir(host::locks(), 0o700),
         dir(host::home_trash(), 0o700),

@@ -22,14 +22,18 @@ pub trait DataService {
 impl ProjectSpec {
     /// The services it has, in the order they go up.
     pub fn services(&self) -> Vec<&dyn DataService> {
-        let storage = self.storage.iter().map(|s| s as &dyn DataService);
-        storage.collect()
+        let database = self.database.as_ref().map(|service| service as &dyn DataService);
+        let redis = self.redis.as_ref().map(|service| service as &dyn DataService);
+        let storage = self.storage.as_ref().map(|service| service as &dyn DataService);
+        [database, redis, storage].into_iter().flatten().collect()
     }
 
     /// Lets every credential go that was valid before the current one; says whether there was one.
     pub fn retire(&mut self) -> bool {
-        let services: Vec<&mut dyn DataService> =
-            self.storage.iter_mut().map(|s| s as &mut dyn DataService).collect();
-        services.into_iter().filter_map(|service| service.retire().then_some(())).count() > 0
+        let database = self.database.as_mut().map(|service| service as &mut dyn DataService);
+        let redis = self.redis.as_mut().map(|service| service as &mut dyn DataService);
+        let storage = self.storage.as_mut().map(|service| service as &mut dyn DataService);
+        let services = [database, redis, storage].into_iter().flatten();
+        services.filter_map(|service| service.retire().then_some(())).count() > 0
     }
 }

@@ -1,13 +1,13 @@
 //! A project with every name checked and every choice made.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{detect::Workdir, storage::Storage};
+use super::{Redis, database::Database, detect::Workdir, storage::Storage};
 use crate::domain::{
-    command::StartCommand, hostname::Hostname, name::ProjectName, port::Port, release::ReleaseId,
-    runtime::Runtime, shared_dir::SharedDir,
+    command::StartCommand, env::EnvKey, hostname::Hostname, name::ProjectName, port::Port,
+    release::ReleaseId, runtime::Runtime, secret::Sealed, shared_dir::SharedDir,
 };
 
 /// How a release is run. Kept with the release, so that going back to it brings this back too.
@@ -27,6 +27,42 @@ pub struct Launch {
     pub health_path: Option<String>,
     /// How long it may take to become healthy, in seconds.
     pub health_timeout: u32,
+}
+
+/// What was live at one time: a release, and the environment it ran with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Recorded")]
+pub struct Stand {
+    /// The release.
+    pub release: ReleaseId,
+    /// The version of the project's part of its environment; `None` where none was kept yet.
+    pub env: Option<u32>,
+}
+
+/// A stand as the registry may have it: until there were versions of the environment, a release.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Recorded {
+    Release(ReleaseId),
+    Stand { release: ReleaseId, env: Option<u32> },
+}
+
+impl From<Recorded> for Stand {
+    fn from(recorded: Recorded) -> Self {
+        match recorded {
+            Recorded::Release(release) => Self { release, env: None },
+            Recorded::Stand { release, env } => Self { release, env },
+        }
+    }
+}
+
+/// A secret of the vault's that is in the environment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Injected {
+    /// Its version in the vault.
+    pub version: u32,
+    /// Its value, sealed for the variable.
+    pub value: Sealed,
 }
 
 /// All that is needed to make a project.
@@ -54,11 +90,23 @@ pub struct ProjectSpec {
     pub live: Option<(ReleaseId, Launch)>,
     /// The releases whose trees are kept, oldest first; the live one is among them.
     pub kept: Vec<ReleaseId>,
-    /// The releases that were live, each after the one before it; the last is live. Going back
-    /// shortens it, so that going back twice goes further back.
-    pub lineage: Vec<ReleaseId>,
+    /// What was live, each after the one before it; the last is live. Going back shortens it, so that
+    /// going back twice goes further back.
+    pub lineage: Vec<Stand>,
+    /// The version of the project's part of the environment; `None` until one is kept.
+    #[serde(default)]
+    pub env: Option<u32>,
+    /// The vault's secrets that are in the environment.
+    #[serde(default)]
+    pub injected: BTreeMap<EnvKey, Injected>,
     /// Directories that every release of the project shares. They only ever become more.
     pub shared: BTreeSet<SharedDir>,
+    /// Its Redis, if it has one.
+    #[serde(default)]
+    pub redis: Option<Redis>,
+    /// Its database.
+    #[serde(default)]
+    pub database: Option<Database>,
     /// Its object storage, if it has any.
     #[serde(default)]
     pub storage: Option<Storage>,
@@ -67,6 +115,8 @@ pub struct ProjectSpec {
 impl ProjectSpec {
     /// How many releases are kept.
     pub const KEEP: usize = 5;
+    /// How far back can be gone step by step.
+    pub const STANDS: usize = 50;
 
     /// The live release.
     pub fn live_release(&self) -> Option<&ReleaseId> {
@@ -78,33 +128,78 @@ impl ProjectSpec {
         self.live.as_ref().map(|(_, launch)| launch.runtime).or(self.asked)
     }
 
-    /// The release that was live before the live one.
-    pub fn previous(&self) -> Option<&ReleaseId> {
+    /// What was live before what is.
+    pub fn previous(&self) -> Option<&Stand> {
         self.lineage.iter().rev().nth(1)
     }
 
-    /// The same project with another live release. The ones that are too many go; never the new one,
-    /// never the one that was live until now, and never the one before the new one.
-    pub fn with_live(&self, id: &ReleaseId, launch: Launch) -> Self {
+    /// Where in the lineage a release, or any but that one, stood last.
+    pub fn stood(&self, is: impl Fn(&Stand) -> bool) -> Option<usize> {
+        self.lineage.iter().rposition(is)
+    }
+
+    /// The same project on another stand, with the first `below` stands of its lineage below it. The
+    /// releases that are too many go; never the new one, never the one that was live until now, and
+    /// never the one before the new one.
+    pub fn standing(&self, below: usize, stand: Stand, launch: Launch) -> Self {
         let until_now = self.live_release().cloned();
         let mut next = self.clone();
-        match next.lineage.iter().position(|l| l == id) {
-            Some(at) => next.lineage.truncate(at + 1),
-            None => next.lineage.push(id.clone()),
-        }
-        if !next.kept.contains(id) {
+        let id = stand.release.clone();
+        next.lineage.truncate(below);
+        next.env = stand.env;
+        next.lineage.push(stand);
+        if !next.kept.contains(&id) {
             next.kept.push(id.clone());
         }
         next.live = Some((id.clone(), launch));
-        let previous = next.previous().cloned();
+        let other = next.stood(|stand| stand.release != id).map(|at| next.lineage[at].release.clone());
         while next.kept.len() > Self::KEEP {
             let needed =
-                |k: &ReleaseId| k == id || Some(k) == until_now.as_ref() || Some(k) == previous.as_ref();
+                |k: &ReleaseId| *k == id || Some(k) == until_now.as_ref() || Some(k) == other.as_ref();
             let Some(spare) = next.kept.iter().position(|k| !needed(k)) else { break };
             next.kept.remove(spare);
         }
-        next.lineage.retain(|l| next.kept.contains(l));
-        next.running = true;
+        next.lineage.retain(|stand| next.kept.contains(&stand.release));
+        let spare = next.lineage.len().saturating_sub(Self::STANDS);
+        next.lineage.drain(..spare);
         next
+    }
+
+    /// The same project with another environment: a stand of its own.
+    pub fn with_env(&self, version: u32) -> Self {
+        match &self.live {
+            None => Self { env: Some(version), ..self.clone() },
+            Some((id, launch)) => {
+                let stand = Stand { release: id.clone(), env: Some(version) };
+                self.standing(self.lineage.len(), stand, launch.clone())
+            }
+        }
+    }
+
+    /// The same project, whose environment turned out to be another than was known: the stand is
+    /// the same.
+    pub fn found_with(&self, version: u32) -> Self {
+        let mut found = Self { env: Some(version), ..self.clone() };
+        if let Some(stand) = found.lineage.last_mut() {
+            stand.env = Some(version);
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lineage_from_before_there_were_environments_is_read() {
+        let old = r#"["20261120-080231",{"release":"20261120-080232","env":3}]"#;
+        let stands: Vec<Stand> = serde_json::from_str(old).unwrap();
+        assert_eq!(stands.iter().map(|s| s.env).collect::<Vec<_>>(), [None, Some(3)]);
+        assert_eq!(
+            serde_json::from_str::<Vec<Stand>>(&serde_json::to_string(&stands).unwrap()).unwrap(),
+            stands
+        );
     }
 }

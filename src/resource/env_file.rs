@@ -2,10 +2,11 @@
 //!
 //! Secrets are in plans and in the journal only as the vault has sealed them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::{Resource, State, file::LIMIT};
 use crate::{
@@ -41,9 +42,15 @@ pub struct Found {
     keys: BTreeMap<EnvKey, String>,
     #[serde(default)]
     sealed: BTreeMap<EnvKey, Sealed>,
-    /// The project's part.
+    /// The project's part as it stands.
     #[serde(default)]
     users: Option<Sealed>,
+    /// What that part sets although it is HostKit's.
+    #[serde(default)]
+    strays: BTreeSet<EnvKey>,
+    /// The whole text, to put it back as it was.
+    #[serde(default)]
+    whole: Option<Sealed>,
     uid: u32,
     gid: u32,
     mode: u32,
@@ -58,6 +65,11 @@ impl EnvFile {
         vault::context(project, ".env")
     }
 
+    /// What a whole text of the environment of `project` is sealed for.
+    fn whole_context(project: &str) -> String {
+        vault::context(project, ".env whole")
+    }
+
     fn project(&self) -> String {
         self.path.parent().file_name().to_owned()
     }
@@ -68,32 +80,44 @@ impl EnvFile {
         EnvText::parse(&text).with_context(|| format!("reading `{}`", self.path))
     }
 
-    /// The project's part of the file as it is now.
-    pub fn users(&self, host: &Host) -> Result<EnvText> {
-        let own = self.keys.keys().chain(self.sealed.keys()).cloned().collect();
-        Ok(self.text(host)?.users(&own))
+    /// The variables that are HostKit's.
+    pub fn own(&self) -> BTreeSet<EnvKey> {
+        self.keys.keys().chain(self.sealed.keys()).cloned().collect()
     }
 
-    fn write(
-        &self,
-        keys: &BTreeMap<EnvKey, String>,
-        sealed: &BTreeMap<EnvKey, Sealed>,
-        users: Option<&Sealed>,
-        attr: Attr,
-        host: &mut Host,
-    ) -> Result<()> {
+    /// The project's part of the file as it is now, even where it sets what is HostKit's.
+    pub fn part(&self, host: &Host) -> Result<EnvText> {
+        Ok(self.text(host)?.part(&self.own()))
+    }
+
+    /// The text that the file is to have, with this part of the project's.
+    pub fn compose(&self, users: &EnvText, host: &Host) -> Result<EnvText> {
         let project = self.project();
-        let users = match users {
-            Some(users) => EnvText::parse(host.vault.open(&Self::context(&project), users)?.reveal())?,
-            None => self.users(host)?,
-        };
         let mut opened = BTreeMap::new();
-        for (key, secret) in sealed {
+        for (key, secret) in &self.sealed {
             opened.insert(key, host.vault.open(&vault::context(&project, key.as_str()), secret)?);
         }
-        let plain = keys.iter().map(|(key, value)| (key, value.as_str()));
-        let text = EnvText::compose(plain.chain(opened.iter().map(|(k, v)| (*k, v.reveal()))), &users)?;
-        host.root.replace(&self.path, text.to_string().as_bytes(), attr)
+        let plain = self.keys.iter().map(|(key, value)| (key, value.as_str()));
+        let own = plain.chain(opened.iter().map(|(k, v)| (*k, v.reveal())));
+        Ok(EnvText::compose(own, &users.without(&self.own()))?)
+    }
+
+    /// What the whole file says now.
+    pub fn read(&self, host: &Host) -> Result<EnvText> {
+        self.text(host)
+    }
+
+    /// What HostKit gives a variable, when it is a secret of this file's.
+    fn found_sealed(&self, text: &EnvText, host: &Host) -> Result<BTreeMap<EnvKey, Sealed>> {
+        let project = self.project();
+        let mut sealed = BTreeMap::new();
+        for key in self.sealed.keys() {
+            if let Some(value) = text.own(key) {
+                let context = vault::context(&project, key.as_str());
+                sealed.insert(key.clone(), host.vault.seal(&context, &Secret::new(value))?);
+            }
+        }
+        Ok(sealed)
     }
 }
 
@@ -106,20 +130,19 @@ impl Resource for EnvFile {
     }
     fn observe(&self, host: &Host) -> Result<Option<Found>> {
         let Some(meta) = host.root.meta(&self.path)? else { return Ok(None) };
-        let (text, project) = (self.text(host)?, self.project());
+        let (text, project, own) = (self.text(host)?, self.project(), self.own());
         let plain = |key: &EnvKey| text.own(key).map(|v| (key.clone(), v.to_owned()));
-        let mut sealed = BTreeMap::new();
-        for key in self.sealed.keys() {
-            if let Some(value) = text.own(key) {
-                let context = vault::context(&project, key.as_str());
-                sealed.insert(key.clone(), host.vault.seal(&context, &Secret::new(value))?);
-            }
-        }
-        let users = self.users(host)?.to_string();
-        let users = host.vault.seal(&Self::context(&project), &Secret::new(users))?;
-        let Attr { uid, gid, mode } = meta.attr;
         let keys = self.keys.keys().filter_map(plain).collect();
-        Ok(Some(Found { keys, sealed, users: Some(users), uid, gid, mode }))
+        let sealed = self.found_sealed(&text, host)?;
+        let part = text.part(&own);
+        let seal = |context: &str, text: &EnvText| {
+            let text = Zeroizing::new(text.to_string());
+            host.vault.seal(context, &Secret::new(text.as_str()))
+        };
+        let users = Some(seal(&Self::context(&project), &part)?);
+        let whole = Some(seal(&Self::whole_context(&project), &text)?);
+        let Attr { uid, gid, mode } = meta.attr;
+        Ok(Some(Found { keys, sealed, users, strays: part.strays(&own), whole, uid, gid, mode }))
     }
     fn compare(&self, found: &Option<Found>) -> State {
         let Some(found) = found else { return State::Missing };
@@ -127,6 +150,8 @@ impl Resource for EnvFile {
         let sealed = self.sealed.iter().find(|(k, v)| found.sealed.get(*k) != Some(v)).map(|(k, _)| k);
         if let Some(key) = plain.or(sealed) {
             State::Differs(format!("`{key}` is not as HostKit set it"))
+        } else if let Some(key) = found.strays.first() {
+            State::Differs(format!("`{key}` is HostKit's and is set again in the project's part"))
         } else if self.users.is_some() && self.users != found.users {
             State::Differs("the project's variables change".into())
         } else if (found.uid, found.gid, found.mode) != (0, self.gid, MODE) {
@@ -140,7 +165,12 @@ impl Resource for EnvFile {
     }
     fn apply(&self, host: &mut Host) -> Result<()> {
         let attr = Attr { uid: 0, gid: self.gid, mode: MODE };
-        self.write(&self.keys, &self.sealed, self.users.as_ref(), attr, host)
+        let users = match &self.users {
+            Some(users) => EnvText::parse(host.vault.open(&Self::context(&self.project()), users)?.reveal())?,
+            None => self.part(host)?,
+        };
+        let text = Zeroizing::new(self.compose(&users, host)?.to_string());
+        host.root.replace(&self.path, text.as_bytes(), attr)
     }
     fn restore(&self, found: &Option<Found>, host: &mut Host) -> Result<()> {
         host.root.tidy(&self.path)?;
@@ -149,7 +179,9 @@ impl Resource for EnvFile {
             Some(_) if self.observe(host)? == *found => Ok(()),
             Some(f) => {
                 let attr = Attr { uid: f.uid, gid: f.gid, mode: f.mode };
-                self.write(&f.keys, &f.sealed, f.users.as_ref(), attr, host)
+                let whole = f.whole.as_ref().context("a before-image from an older hostkit")?;
+                let text = host.vault.open(&Self::whole_context(&self.project()), whole)?;
+                host.root.replace(&self.path, text.reveal().as_bytes(), attr)
             }
         }
     }

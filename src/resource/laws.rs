@@ -5,9 +5,17 @@ use crate::system::{Host, Tripwire, fake::World};
 
 #[allow(clippy::unwrap_used)]
 pub(super) fn check(sample: &Any) {
+    check_on(&[], sample);
+}
+
+#[allow(clippy::unwrap_used)]
+fn check_on(ground: &[Any], sample: &Any) {
     for crash in 1.. {
         let dir = tempfile::tempdir().unwrap();
         let world = World::new(dir.path());
+        for below in ground {
+            below.apply(&mut world.host(Tripwire::default())).unwrap();
+        }
         let host = |wire| world.host(wire);
         let look = |host: &Host| sample.observe(host).unwrap();
         let before = look(&host(Tripwire::default())).1;
@@ -42,6 +50,26 @@ fn apply_twice_is_apply_once_and_restore_puts_back_what_was_found_wherever_it_di
     for sample in Any::samples().0 {
         check(&sample);
     }
+}
+
+#[test]
+#[allow(clippy::unwrap_used)]
+fn the_laws_hold_for_a_redis_user_on_a_server_that_lets_hostkit_in() {
+    let (server, user) = redis_user();
+    check_on(&[server], &user);
+}
+
+/// A server and a user of it.
+fn redis_user() -> (Any, Any) {
+    use super::{RedisServer, RedisUser, Resource};
+    let server = RedisServer::sample().expect("it stands alone");
+    let user = RedisUser {
+        user: "blog".into(),
+        door: server.door.clone(),
+        rule: ["~*", "resetchannels", "&blog:*", "+@all", "-@dangerous"].map(str::to_owned).into(),
+        passwords: vec!["ab".repeat(32)],
+    };
+    (server.into(), user.into())
 }
 
 /// Temporary entries that nobody will rename any more.
@@ -91,10 +119,11 @@ fn observing_crosses_no_effect() {
     }
 }
 
-/// A key needs its bucket, a store its unit file, a release a staged tree, a service its unit file and
-/// account: the crash matrix of
-/// `operation` covers them in their surroundings.
+/// A key needs its bucket, a database its role, a store its unit file, a user of a Redis server the server, a
+/// release a staged tree, a service its unit file and account: the crash matrix of `operation` covers them in
+/// their surroundings.
 #[test]
 fn only_these_kinds_cannot_stand_alone() {
-    assert_eq!(Any::samples().1, ["bucket-key", "object-store", "release", "service"]);
+    let alone = ["bucket-key", "object-store", "database", "redis-user", "release", "service"];
+    assert_eq!(Any::samples().1, alone);
 }

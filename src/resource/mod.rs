@@ -3,7 +3,9 @@
 mod account;
 mod bucket;
 mod bucket_key;
+mod cluster;
 mod daemon_secrets;
+mod database;
 mod directory;
 mod env_file;
 mod file;
@@ -13,7 +15,10 @@ mod laws;
 mod link;
 mod log_file;
 mod object_store;
+mod redis_server;
+mod redis_user;
 mod release;
+mod role;
 mod service;
 mod site;
 mod unit;
@@ -27,7 +32,9 @@ pub use self::{
     account::UnixAccount,
     bucket::Bucket,
     bucket_key::BucketKey,
+    cluster::Cluster,
     daemon_secrets::DaemonSecrets,
+    database::Database,
     directory::Directory,
     env_file::EnvFile,
     file::ManagedFile,
@@ -35,7 +42,10 @@ pub use self::{
     link::Link,
     log_file::LogFile,
     object_store::ObjectStore,
+    redis_server::RedisServer,
+    redis_user::RedisUser,
     release::Release,
+    role::Role,
     service::{Health, Service, probe},
     site::Site,
     unit::Unit,
@@ -167,6 +177,9 @@ macro_rules! kinds {
 
 kinds! {
     account::UnixAccount,
+    cluster::Cluster,
+    role::Role,
+    database::Database,
     bucket::Bucket,
     bucket_key::BucketKey,
     daemon_secrets::DaemonSecrets,
@@ -177,6 +190,8 @@ kinds! {
     key_file::KeyFile,
     link::Link,
     log_file::LogFile,
+    redis_server::RedisServer,
+    redis_user::RedisUser,
     release::Release,
     unit::Unit,
     service::Service,

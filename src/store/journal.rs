@@ -107,6 +107,20 @@ impl Store {
         self.wire.cross("change:after")
     }
 
+    /// Records something that was done and changed nothing: a secret that was shown.
+    pub fn note(&mut self, work: &Work, what: &str) -> Result<()> {
+        self.wire.cross("note:before")?;
+        let now = format!("{:.0}", work.now);
+        self.db
+            .execute(
+                "INSERT INTO operation (verb, owner, state, caller, pid, started_at, ended_at, outcome)
+                 VALUES (?1, ?2, 'done', ?3, ?4, ?5, ?5, ?6)",
+                params![work.verb, work.owner, work.caller, std::process::id(), now, what],
+            )
+            .context("writing the journal")?;
+        self.wire.cross("note:after")
+    }
+
     /// The operations that have not ended, oldest first.
     pub fn open_operations(&self) -> Result<Vec<OpenOperation>> {
         let mut query =

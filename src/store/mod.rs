@@ -6,6 +6,7 @@
     reason = "SQLite wants a path, and its copies are files"
 )]
 
+mod environment;
 mod journal;
 mod registry;
 
@@ -16,9 +17,10 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, backup::Backup};
 
 pub use self::{
+    environment::{EnvironmentRow, SecretRow},
     journal::{OpenOperation, OperationRow, Work},
     registry::{ProjectRow, Registry, ReleaseRow, TrashRow},
 };
@@ -28,7 +30,7 @@ use crate::{
 };
 
 /// The steps from an empty file to the schema of this version.
-const MIGRATIONS: &[&str] = &[include_str!("001.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("001.sql"), include_str!("002.sql")];
 /// How long to wait for another process's commit.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -56,17 +58,26 @@ impl Store {
         Ok(store)
     }
 
-    /// Opens the file for looking, without bringing it to this version; `None` when there is none yet.
+    /// Opens the file for looking, and leaves it as it is; `None` when there is none yet. One of an older
+    /// version is looked at as it will be: a copy in memory is brought to this version.
     pub fn look(at: &Path) -> Result<Option<Self>> {
         if !at.exists() {
             return Ok(None);
         }
         // Not read-only: what a killed writer left must be rolled back before it can be read.
         let store = Self::connect(at, OpenFlags::SQLITE_OPEN_READ_WRITE, Tripwire::default())?;
-        if store.version()? == 0 {
-            return Err(damaged("it is empty").into());
+        match store.version()? {
+            0 => Err(damaged("it is empty").into()),
+            version if version < MIGRATIONS.len() => {
+                let mut copy = Self { db: Connection::open_in_memory()?, wire: Tripwire::default() };
+                Backup::new(&store.db, &mut copy.db)
+                    .and_then(|backup| backup.run_to_completion(i32::MAX, Duration::ZERO, None))
+                    .context("reading the registry")?;
+                copy.migrate(Path::new(""), false, MIGRATIONS)?;
+                Ok(Some(copy))
+            }
+            _ => Ok(Some(store)),
         }
-        Ok(Some(store))
     }
 
     /// A registry of nothing, in memory: for asking what would be done on a new host.
@@ -200,19 +211,61 @@ mod tests {
         let at = dir.path().join("registry.db");
         let mut store = Store::open(&at, Tripwire::default()).unwrap();
         store.change(|r| r.set("kept", "yes")).unwrap();
-        let broken = [MIGRATIONS[0], "CREATE TABLE more (x TEXT) STRICT; nonsense;"];
+        let now = MIGRATIONS.len();
+        let with = |last| [MIGRATIONS, &[last]].concat();
+        let broken = with("CREATE TABLE more (x TEXT) STRICT; nonsense;");
         store.migrate(&at, true, &broken).unwrap_err();
-        assert_eq!(store.version().unwrap(), 1);
-        let steps = [MIGRATIONS[0], "CREATE TABLE more (x TEXT) STRICT;"];
-        store.migrate(&at, true, &steps).unwrap();
-        assert_eq!(user_version(&store.db).unwrap(), 2);
+        assert_eq!(store.version().unwrap(), now);
+        store.migrate(&at, true, &with("CREATE TABLE more (x TEXT) STRICT;")).unwrap();
+        assert_eq!(user_version(&store.db).unwrap(), now + 1);
         assert_eq!(store.setting("kept").unwrap().as_deref(), Some("yes"));
         let copy = Store::connect(
-            &dir.path().join("registry.v1.db"),
+            &dir.path().join(format!("registry.v{now}.db")),
             OpenFlags::SQLITE_OPEN_READ_ONLY,
             Tripwire::default(),
         );
         let copy = copy.unwrap();
-        assert_eq!((copy.version().unwrap(), copy.setting("kept").unwrap().as_deref()), (1, Some("yes")));
+        assert_eq!((copy.version().unwrap(), copy.setting("kept").unwrap().as_deref()), (now, Some("yes")));
+    }
+
+    /// A registry as version 1 left it: a project with two releases.
+    fn first(at: &Path) {
+        let db = Connection::open(at).unwrap();
+        db.execute_batch(MIGRATIONS[0]).unwrap();
+        let spec = r#"{"name":"blog","uid":2000,"port":8001,"domain":"blog.example.test","web":[33,33],
+            "ipv6":true,"asked":null,"start":null,"running":true,"live":null,
+            "kept":["20261120-080231","20261120-080232"],"lineage":["20261120-080231","20261120-080232"],
+            "shared":[]}"#;
+        let launch = r#"{"runtime":"static","exec":null,"workdir":"app","web_root":null,"spa":false,
+            "health_path":null,"health_timeout":60}"#;
+        db.execute("INSERT INTO project VALUES ('blog', 2000, 8001, ?1, 'then', 'ana')", [spec]).unwrap();
+        db.execute(
+            "INSERT INTO release VALUES (2000, '20261120-080232', 'live', ?1, 'a test', 1, 2, 'then', 'ana')",
+            [launch],
+        )
+        .unwrap();
+        db.execute("INSERT INTO setting VALUES ('base_domain', 'example.test')", []).unwrap();
+        db.pragma_update(None, "user_version", 1).unwrap();
+    }
+
+    fn second(store: &Store) {
+        let spec = store.project(&"blog".parse().unwrap()).unwrap().unwrap().spec;
+        assert_eq!(spec.lineage[0].release.as_str(), "20261120-080231");
+        assert_eq!((spec.lineage.len(), spec.lineage[1].env, spec.env), (2, None, None));
+        assert_eq!(store.releases(2000).unwrap()[0].env, None);
+        assert!(store.environments(2000).unwrap().is_empty() && store.secrets(2000).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_registry_of_version_1_is_looked_at_without_being_changed_and_is_kept_when_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().join("registry.db");
+        first(&at);
+        let before = std::fs::read(&at).unwrap();
+        second(&Store::look(&at).unwrap().unwrap());
+        assert_eq!(std::fs::read(&at).unwrap(), before);
+        second(&Store::open(&at, Tripwire::default()).unwrap());
+        assert!(dir.path().join("registry.v1.db").exists());
+        assert_eq!(Store::look(&at).unwrap().unwrap().version().unwrap(), MIGRATIONS.len());
     }
 }

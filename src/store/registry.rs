@@ -34,6 +34,8 @@ pub struct ReleaseRow {
     pub state: ReleaseState,
     /// How it runs.
     pub launch: Launch,
+    /// The version of the environment it ran with last.
+    pub env: Option<u32>,
     /// Where it came from.
     pub source: String,
     /// Regular files in it.
@@ -66,7 +68,7 @@ pub struct TrashRow {
 /// Writing, inside the transaction that closes an operation.
 #[derive(Debug)]
 pub struct Registry<'a> {
-    tx: &'a Transaction<'a>,
+    pub(super) tx: &'a Transaction<'a>,
 }
 
 impl<'a> Registry<'a> {
@@ -109,6 +111,9 @@ impl<'a> Registry<'a> {
             params![spec.name.as_str(), spec.port.number(), serde_json::to_string(spec)?],
         );
         written.map_err(|e| taken(e, spec))?;
+        if let Some(id) = spec.live_release() {
+            self.ran_with(spec.uid, id, spec.env)?;
+        }
         Ok(())
     }
 
@@ -134,8 +139,8 @@ impl<'a> Registry<'a> {
     /// Enters a release.
     pub fn put_release(&self, uid: u32, row: &ReleaseRow) -> Result<()> {
         self.tx.execute(
-            "INSERT INTO release (uid, id, state, app, source, files, bytes, created_at, created_by)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            "INSERT INTO release (uid, id, state, app, source, files, bytes, created_at, created_by, env)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             params![
                 uid,
                 row.id.as_str(),
@@ -145,7 +150,8 @@ impl<'a> Registry<'a> {
                 i64::try_from(row.files)?,
                 i64::try_from(row.bytes)?,
                 row.created_at,
-                row.created_by
+                row.created_by,
+                row.env
             ],
         )?;
         Ok(())
@@ -258,27 +264,32 @@ impl Store {
     /// The releases of a project, newest first, whatever their state.
     pub fn releases(&self, uid: u32) -> Result<Vec<ReleaseRow>> {
         let mut query = self.db.prepare(
-            "SELECT id, state, app, source, files, bytes, created_at, created_by FROM release
+            "SELECT id, state, app, source, files, bytes, created_at, created_by, env FROM release
              WHERE uid = ?1 ORDER BY id DESC",
         )?;
         let raw = |r: &Row<'_>| {
             let texts: [String; 6] = [r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(6)?, r.get(7)?];
-            Ok((texts, r.get::<_, i64>(4)?, r.get::<_, i64>(5)?))
+            Ok((texts, r.get::<_, i64>(4)?, r.get::<_, i64>(5)?, r.get::<_, Option<u32>>(8)?))
         };
         let rows: Vec<_> = query.query_map([uid], raw)?.collect::<std::result::Result<_, _>>()?;
-        let parse =
-            |([id, state, app, source, created_at, created_by], files, bytes): ([String; 6], i64, i64)| {
-                Ok(ReleaseRow {
-                    id: id.parse()?,
-                    state: state.parse()?,
-                    launch: serde_json::from_str(&app).context("reading a release's row")?,
-                    source,
-                    files: u64::try_from(files)?,
-                    bytes: u64::try_from(bytes)?,
-                    created_at,
-                    created_by,
-                })
-            };
+        let parse = |([id, state, app, source, created_at, created_by], files, bytes, env): (
+            [String; 6],
+            i64,
+            i64,
+            _,
+        )| {
+            Ok(ReleaseRow {
+                id: id.parse()?,
+                state: state.parse()?,
+                launch: serde_json::from_str(&app).context("reading a release's row")?,
+                env,
+                source,
+                files: u64::try_from(files)?,
+                bytes: u64::try_from(bytes)?,
+                created_at,
+                created_by,
+            })
+        };
         rows.into_iter().map(parse).collect()
     }
 

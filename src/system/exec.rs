@@ -1,20 +1,29 @@
 //! Running programs: absolute path, empty environment, no standard input, a deadline. No shell, ever.
+//!
+//! A program that reads or writes what a project could have made runs as the project: see [`Tool::by`].
 
 use std::{
     ffi::OsStr,
-    io::Read,
+    fmt,
+    io::{self, Read},
+    os::unix::process::CommandExt,
     path::PathBuf,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
     sync::mpsc,
+    thread::JoinHandle,
     time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
 use nix::{
-    sys::signal::{Signal, kill},
+    sys::{
+        prctl,
+        signal::{Signal, kill},
+    },
     unistd::Pid,
 };
 
+use super::process;
 use crate::domain::fault::{Code, Fault};
 
 /// The only places programs are taken from.
@@ -24,11 +33,26 @@ const TAIL: usize = 1024;
 /// How long a program may take unless its caller knows better.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// A program on this host.
-#[derive(Clone, Debug)]
+/// How often a program that works for long is looked after.
+const PACE: Duration = Duration::from_millis(10);
+
+/// A program on this host, and who it is run as.
+#[derive(Clone)]
 pub struct Tool {
     name: &'static str,
     path: PathBuf,
+    account: Option<(u32, u32)>,
+    env: Vec<(&'static str, String)>,
+}
+
+/// A value of the environment may be a password.
+impl fmt::Debug for Tool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tool")
+            .field("path", &self.path)
+            .field("account", &self.account)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a program left.
@@ -54,21 +78,93 @@ impl Tool {
             Fault::new(Code::ProgramMissing, format!("the program `{name}` is not installed"))
                 .next(format!("apt-get install {package}"))
         })?;
-        Ok(Self { name, path })
+        Ok(Self::at(name, path))
+    }
+
+    /// A program that lies where `PATH` does not lead, such as one version of several.
+    pub fn at(name: &'static str, path: PathBuf) -> Self {
+        Self { name, path, account: None, env: Vec::new() }
+    }
+
+    /// The same program run as this account and group: in no other group, and never to become more
+    /// than that, whatever it executes.
+    pub fn by(mut self, uid: u32, gid: u32) -> Self {
+        self.account = Some((uid, gid));
+        self
+    }
+
+    /// The same program with this in its environment. The value is shown nowhere.
+    pub fn env(mut self, key: &'static str, value: impl Into<String>) -> Self {
+        self.env.push((key, value.into()));
+        self
     }
 
     /// A command with the environment and streams every program gets.
     fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
         command.env_clear().env("PATH", PATH).env("LC_ALL", "C").current_dir("/").stdin(Stdio::null());
+        command.envs(self.env.iter().map(|(key, value)| (key, value)));
+        if let Some((uid, gid)) = self.account {
+            // The standard library also gives up the supplementary groups.
+            command.uid(uid).gid(gid);
+        }
         command
+    }
+
+    /// Starts a command. A child gets what the thread has that makes it, and a thread that has given
+    /// up new privileges cannot have them back: so it is one that ends at once.
+    fn spawn(&self, command: &mut Command) -> Result<Child> {
+        let starting = || format!("starting `{}`", self.path.display());
+        if self.account.is_none() {
+            return command.spawn().with_context(starting);
+        }
+        std::thread::scope(|scope| {
+            let bound = scope.spawn(|| {
+                prctl::set_no_new_privs()?;
+                command.spawn()
+            });
+            bound.join().expect("starting a program does not panic").with_context(starting)
+        })
+    }
+
+    /// Starts it with these streams; it works until [`Running::finish`].
+    pub fn start<A: AsRef<OsStr>>(
+        &self,
+        args: impl IntoIterator<Item = A>,
+        stdin: impl Into<Stdio>,
+        stdout: impl Into<Stdio>,
+    ) -> Result<Running> {
+        let mut command = self.command();
+        command.args(args).stdin(stdin).stdout(stdout).stderr(Stdio::piped());
+        let mut child = self.spawn(&mut command)?;
+        let said = child.stderr.take().context("its standard error")?;
+        Ok(Running {
+            name: self.name,
+            stdin: child.stdin.take(),
+            stdout: child.stdout.take(),
+            said: Some(std::thread::spawn(move || end_of(said))),
+            child,
+        })
+    }
+
+    /// Becomes the program: it has this process's terminal and ends for it. Returns only to say why
+    /// it could not.
+    pub fn become_it<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> anyhow::Error {
+        let mut command = self.command();
+        command.args(args).stdin(Stdio::inherit());
+        if self.account.is_some()
+            && let Err(error) = prctl::set_no_new_privs()
+        {
+            return anyhow::Error::new(error).context("giving up new privileges");
+        }
+        anyhow::Error::new(command.exec()).context(format!("starting `{}`", self.path.display()))
     }
 
     /// Runs it and returns what it left, however it ended.
     pub fn output<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Result<Ran> {
         let mut command = self.command();
         command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = command.spawn().with_context(|| format!("starting `{}`", self.path.display()))?;
+        let child = self.spawn(&mut command)?;
         within(PATIENCE, child).with_context(|| format!("running `{}`", self.name))
     }
 
@@ -79,6 +175,65 @@ impl Tool {
             bail!("`{}` failed ({}): {}", self.name, ran.status, tail(&ran.stderr));
         }
         Ok(ran)
+    }
+}
+
+/// A program that has been started. Dropping it ends it.
+#[derive(Debug)]
+#[must_use = "dropping it ends it"]
+pub struct Running {
+    name: &'static str,
+    child: Child,
+    said: Option<JoinHandle<io::Result<Vec<u8>>>>,
+    /// Where it reads from, if that was to be a pipe. Closed by [`Self::finish`].
+    pub stdin: Option<ChildStdin>,
+    /// Where it writes to, if that was to be a pipe.
+    pub stdout: Option<ChildStdout>,
+}
+
+impl Running {
+    /// Waits until it has ended, and fails with what it said when it failed. Stops waiting, and ends
+    /// it, when somebody asks this process to stop.
+    pub fn finish(mut self) -> Result<()> {
+        drop(self.stdin.take());
+        drop(self.stdout.take());
+        let status = loop {
+            if let Some(status) = self.child.try_wait().context("waiting for a program")? {
+                break status;
+            }
+            process::keep_going()?;
+            std::thread::sleep(PACE);
+        };
+        let said = self.said.take().and_then(|said| said.join().ok()).unwrap_or_else(|| Ok(Vec::new()))?;
+        if status.success() {
+            return Ok(());
+        }
+        bail!("`{}` failed ({status}): {}", self.name, tail(&String::from_utf8_lossy(&said)))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // One that has ended and was waited for is not there to be ended, and says so.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The end of all that a program says, however much that is.
+fn end_of(mut said: ChildStderr) -> io::Result<Vec<u8>> {
+    let mut kept = Vec::new();
+    let mut piece = [0; 4096];
+    loop {
+        match said.read(&mut piece) {
+            Ok(0) => return Ok(kept),
+            Ok(n) => kept.extend_from_slice(&piece[..n]),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+        if kept.len() > 4 * TAIL {
+            kept.drain(..kept.len() - TAIL);
+        }
     }
 }
 
@@ -122,4 +277,58 @@ fn within(patience: Duration, mut child: Child) -> Result<Ran> {
         let lossy = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         Ok(Ran { status, stdout: lossy(text), stderr: lossy(said) })
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn said(mut running: Running) -> String {
+        let mut text = String::new();
+        running.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+        running.finish().unwrap();
+        text
+    }
+
+    #[test]
+    fn a_program_of_an_account_has_its_groups_no_privileges_and_none_of_our_environment() {
+        // Without privilege one can only become oneself, and keeps one's groups.
+        let root = nix::unistd::geteuid().is_root();
+        let (uid, gid) = if root {
+            (65534, 65533)
+        } else {
+            (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw())
+        };
+        let grep = Tool::find("grep", "grep").unwrap().by(uid, gid);
+        let wanted = if root { "^(Uid|Gid|Groups|NoNewPrivs)" } else { "^(Uid|Gid|NoNewPrivs)" };
+        let status = grep.start(["-E", wanted, "/proc/self/status"], Stdio::null(), Stdio::piped());
+        let status = said(status.unwrap());
+        let words: Vec<String> = status.split_ascii_whitespace().map(str::to_owned).collect();
+        let (u, g) = (uid.to_string(), gid.to_string());
+        let groups: &[&str] = if root { &["Groups:"] } else { &[] };
+        let expected =
+            [&["Uid:", &u, &u, &u, &u, "Gid:", &g, &g, &g, &g], groups, &["NoNewPrivs:", "1"]].concat();
+        assert_eq!(words, expected);
+        let env = Tool::find("env", "coreutils").unwrap().by(uid, gid).env("PGPASSWORD", "s3cret");
+        assert!(!format!("{env:?}").contains("s3cret"));
+        let seen = said(env.start([""; 0], Stdio::null(), Stdio::piped()).unwrap());
+        assert_eq!(seen, format!("LC_ALL=C\nPATH={PATH}\nPGPASSWORD=s3cret\n"));
+        // The thread that gave them up is gone: this process may still become what it was.
+        assert!(!prctl::get_no_new_privs().unwrap());
+    }
+
+    #[test]
+    fn what_flows_through_a_program_may_be_long_and_its_complaints_too() {
+        let cat = Tool::find("cat", "coreutils").unwrap();
+        let mut running = cat.start(["-"], Stdio::piped(), Stdio::piped()).unwrap();
+        let mut stdin = running.stdin.take().unwrap();
+        let feed = std::thread::spawn(move || io::Write::write_all(&mut stdin, &vec![b'x'; 1 << 20]));
+        assert_eq!(said(running).len(), 1 << 20);
+        feed.join().unwrap().unwrap();
+        let missing: Vec<String> = (0..5000).map(|n| format!("/nowhere/{n}")).collect();
+        let error = cat.start(&missing, Stdio::null(), Stdio::null()).unwrap().finish().unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains("/nowhere/4999") && error.len() < 2 * TAIL, "{error}");
+    }
 }

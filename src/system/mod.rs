@@ -6,6 +6,7 @@
 pub mod accounts;
 pub mod archive;
 pub mod clock;
+pub mod editor;
 pub mod exec;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
@@ -15,7 +16,9 @@ pub mod lock;
 pub mod net;
 pub mod nginx;
 pub mod objects;
+pub mod postgres;
 pub mod process;
+pub mod redis;
 pub mod source;
 pub mod systemd;
 pub mod tree;
@@ -36,6 +39,8 @@ pub use self::{
     net::Net,
     nginx::Nginx,
     objects::{Buckets, Objects},
+    postgres::Postgres,
+    redis::Redis,
     systemd::{Systemd, UnitStatus},
     tripwire::Tripwire,
     vault::Vault,
@@ -51,8 +56,12 @@ pub struct Host {
     pub systemd: Box<dyn Systemd>,
     /// The web server.
     pub nginx: Box<dyn Nginx>,
+    /// Redis servers.
+    pub redis: Box<dyn Redis>,
     /// What listens, and what answers.
     pub net: Box<dyn Net>,
+    /// The database server.
+    pub postgres: Box<dyn Postgres>,
     /// The host's own object store: buckets, and the keys to them.
     pub buckets: Box<dyn Buckets>,
     /// What lies in buckets, wherever they are.
@@ -77,7 +86,9 @@ impl Host {
             accounts: Box::new(accounts::Shadow),
             systemd: Box::new(systemd::Systemctl),
             nginx: Box::new(nginx::Running),
+            redis: Box::new(redis::Servers::default()),
             net: Box::new(net::Loopback),
+            postgres: Box::new(postgres::Server::default()),
             buckets: Box::new(objects::Garage::new(
                 layout::host::store_secrets().as_path().to_owned(),
                 objects::ADMIN_PORT,

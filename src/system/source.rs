@@ -14,14 +14,19 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
 };
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::{archive, invoker::Caller, process};
-use crate::domain::fault::{Code, Fault};
+use crate::domain::{
+    fault::{Code, Fault},
+    secret::Secret,
+};
 
 /// How long a reader whose work is over may take to end.
 const FINISH_TRIES: u32 = 2000;
@@ -113,6 +118,67 @@ impl Source for Stdin {
     }
 }
 
+/// The content of a file that `caller` may read, or the beginning of it when it is larger than `limit`
+/// bytes. `verb` is the hidden command that calls [`serve`] for files.
+pub fn read_as(verb: &str, path: &OsStr, caller: &Caller, limit: usize) -> Result<Zeroizing<Vec<u8>>> {
+    let mut packer = Packer::start(verb, path, caller)?;
+    let bytes = take(&mut packer, limit)?;
+    packer.finish()?;
+    Ok(bytes)
+}
+
+/// What is on standard input, or the beginning of it when it is larger than `limit` bytes.
+pub fn read_stdin(limit: usize) -> Result<Zeroizing<Vec<u8>>> {
+    take(&mut Stdin::default(), limit)
+}
+
+/// Reads until the end, or until it is more than `limit` bytes.
+pub(super) fn take(from: &mut impl Read, limit: usize) -> Result<Zeroizing<Vec<u8>>> {
+    // As large as it will become: a buffer that grows leaves copies behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(limit + 1));
+    let mut piece = Zeroizing::new([0; 1 << 12]);
+    loop {
+        let read = from.read(&mut *piece);
+        process::keep_going()?;
+        match read.context("reading")? {
+            0 => return Ok(bytes),
+            n => {
+                let room = limit + 1 - bytes.len();
+                bytes.extend_from_slice(&piece[..n.min(room)]);
+            }
+        }
+        if bytes.len() > limit {
+            return Ok(bytes);
+        }
+    }
+}
+
+/// A terminal that shows what is typed again when this value goes.
+struct Blind(Termios);
+
+impl Blind {
+    fn begin() -> Result<Self> {
+        let before = tcgetattr(io::stdin()).context("looking at the terminal")?;
+        let mut silent = before.clone();
+        silent.local_flags.remove(LocalFlags::ECHO);
+        tcsetattr(io::stdin(), SetArg::TCSAFLUSH, &silent).context("silencing the terminal")?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Blind {
+    fn drop(&mut self) {
+        let _ = tcsetattr(io::stdin(), SetArg::TCSANOW, &self.0);
+        let _ = writeln!(io::stderr());
+    }
+}
+
+/// One line that is typed without being shown.
+pub fn ask_unseen() -> Result<Secret> {
+    let _blind = Blind::begin()?;
+    Ok(Secret::new(ask()?))
+}
+
 /// One line of an answer, typed by somebody who may also press Ctrl-C.
 pub fn ask() -> Result<String> {
     let mut line = Vec::new();
@@ -178,10 +244,10 @@ impl Source for Packer {
     }
 }
 
-/// The child's work: writes the archive of `path` to standard output. On failure a [`Fault`] goes to
-/// standard error, and the answer is `false`.
-pub fn serve(path: &Path) -> bool {
-    let done = send(path);
+/// The child's work: writes the archive of `path`, or only a file, to standard output. On failure a
+/// [`Fault`] goes to standard error, and the answer is `false`.
+pub fn serve(path: &Path, only_file: bool) -> bool {
+    let done = if only_file { send_file(path) } else { send(path) };
     let Err(error) = done else { return true };
     let gone = error
         .chain()
@@ -210,19 +276,43 @@ fn send(path: &Path) -> Result<()> {
     if meta.is_dir() {
         archive::pack(path, &mut out)?;
     } else if meta.is_file() {
-        let mut file = File::open(path).map_err(|e| refuse(format!("cannot be read: {e}")))?;
-        let mut piece = vec![0; 1 << 16];
-        loop {
-            match file.read(&mut piece) {
-                Ok(0) => break,
-                Ok(n) => out.write_all(&piece[..n])?,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => bail!(refuse(format!("cannot be read: {e}"))),
-            }
-        }
+        copy(path, &mut out)?;
     } else {
         bail!(refuse("is neither a directory nor a file".to_owned()));
     }
     out.flush()?;
     Ok(())
+}
+
+fn send_file(path: &Path) -> Result<()> {
+    let shown = path.display();
+    let meta = std::fs::metadata(path).map_err(|e| unreadable(path, &e))?;
+    if !meta.is_file() {
+        bail!(
+            Fault::new(Code::InvalidSource, format!("`{shown}` is not a file"))
+                .next("give a file, or `-` for standard input")
+        );
+    }
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    copy(path, &mut out)?;
+    out.flush()?;
+    Ok(())
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Fault {
+    Fault::new(Code::InvalidSource, format!("`{}` cannot be read: {error}", path.display()))
+        .next("give a file that you can read, or `-` for standard input")
+}
+
+fn copy(path: &Path, out: &mut impl Write) -> Result<()> {
+    let mut file = File::open(path).map_err(|e| unreadable(path, &e))?;
+    let mut piece = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut piece) {
+            Ok(0) => return Ok(()),
+            Ok(n) => out.write_all(&piece[..n])?,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => bail!(unreadable(path, &e)),
+        }
+    }
 }

@@ -10,7 +10,13 @@ use std::{
 use crate::{help::COMMANDS, scene::Scene};
 
 /// What must not end with 0, and why: these ask a question, and nobody can be asked here.
-const ASK: &[&str] = &["hostkit project delete blog", "hostkit project purge blog"];
+const ASK: &[&str] = &[
+    "hostkit project delete blog",
+    "hostkit project purge blog",
+    "hostkit env edit blog",
+    "hostkit env edit blog --no-restart",
+    "hostkit secrets set blog API_KEY",
+];
 /// What does not end by itself.
 const ENDLESS: &[&str] = &["hostkit logs api -f"];
 /// How `Scene` shows a release that an example names.
@@ -25,7 +31,7 @@ fn examples(command: &str) -> Vec<String> {
 }
 
 /// A host with what the examples speak of: `blog` with two releases, `api` running.
-fn scene(deleted: bool) -> Scene {
+fn scene(command: &str, deleted: bool) -> Scene {
     let scene = Scene::new();
     for line in [
         "provision blog --static --source examples/static",
@@ -33,6 +39,13 @@ fn scene(deleted: bool) -> Scene {
         "provision api --node --source examples/node",
     ] {
         let _ = scene.hostkit(&line.split_whitespace().collect::<Vec<_>>()).ok();
+    }
+    if command.starts_with("env") || command.starts_with("secrets") {
+        for line in
+            ["env set blog PAGE_SIZE=10", "env set api COLOUR=red", "secrets set api TOKEN --generate"]
+        {
+            let _ = scene.hostkit(&line.split_whitespace().collect::<Vec<_>>()).ok();
+        }
     }
     if deleted {
         let _ = scene.hostkit(&["project", "delete", "blog", "--confirm", "blog"]).ok();
@@ -49,6 +62,7 @@ fn workplace() -> tempfile::TempDir {
     )
     .unwrap();
     std::fs::write(dir.path().join("release.tar.gz"), archive()).unwrap();
+    std::fs::write(dir.path().join("production.env"), "# mail\nMAIL_HOST=localhost\n").unwrap();
     dir
 }
 
@@ -89,7 +103,7 @@ fn every_example_does_what_it_says() {
     for command in COMMANDS {
         let about_deleted = matches!(*command, "project restore" | "project purge");
         for example in examples(command) {
-            let scene = scene(about_deleted);
+            let scene = scene(command, about_deleted);
             if *command == "start" || example.contains("provision blog") {
                 // These are about something that is not there yet.
                 let _ = scene.hostkit(&["stop", "api"]).ok();
@@ -100,7 +114,8 @@ fn every_example_does_what_it_says() {
             let oldest = oldest.filter(|n| !n.starts_with('.')).min().unwrap_or_default();
             let call = example.replace(NAMED, &oldest);
             let (call, input) = match call.split_once(" | ") {
-                Some((_, call)) => (call.to_owned(), archive()),
+                Some((_, call)) if call.contains(" deploy ") => (call.to_owned(), archive()),
+                Some((_, call)) => (call.to_owned(), b"COLOUR=blue\n".to_vec()),
                 None => (call, Vec::new()),
             };
             let (code, said) = run(&scene, workplace.path(), &call, &input);

@@ -31,6 +31,7 @@ mod foreign;
 mod hostile;
 mod killed;
 mod power;
+mod redis;
 mod refused;
 mod runtimes;
 mod sandbox;

@@ -33,6 +33,13 @@ impl EnvKey {
     pub fn is_default(&self) -> bool {
         DEFAULTS.contains(&self.as_str())
     }
+    /// Whether it changes how a program is loaded, rather than what it does.
+    pub fn is_loader(&self) -> bool {
+        let name = self.as_str();
+        name.starts_with("LD_")
+            || name.starts_with("PYTHON") && name.ends_with("STARTUP")
+            || matches!(name, "NODE_OPTIONS" | "BASH_ENV" | "ENV" | "PATH")
+    }
     fn is_known(&self) -> bool {
         KNOWN.contains(&self.as_str()) || self.is_default()
     }
@@ -56,6 +63,11 @@ impl EnvText {
     /// The project's part. `own` are the variables that HostKit sets now: the project cannot set them,
     /// unless they are only a beginning.
     pub fn users(&self, own: &BTreeSet<EnvKey>) -> Self {
+        self.part(own).without(own)
+    }
+
+    /// The project's part as it stands, even where it sets what is HostKit's.
+    pub fn part(&self, own: &BTreeSet<EnvKey>) -> Self {
         let marked = self.lines.iter().any(|l| l.raw() == OWN);
         let mut inside = !marked;
         let mut lines = Vec::new();
@@ -67,7 +79,7 @@ impl EnvText {
                     let taken = line.definition().is_some_and(|(key, _)| match (inside, marked) {
                         (true, true) => key.is_known() || own.contains(key),
                         (true, false) => own.contains(key),
-                        (false, _) => own.contains(key) && !key.is_default(),
+                        (false, _) => false,
                     });
                     if !taken {
                         lines.push(line.clone());
@@ -76,6 +88,29 @@ impl EnvText {
             }
         }
         Self { lines }
+    }
+
+    /// A text from elsewhere as the project's part: of a whole file, only what is the project's.
+    pub fn brought(&self, own: &BTreeSet<EnvKey>) -> Self {
+        if self.lines.iter().any(|l| l.raw() == OWN) {
+            return self.users(own);
+        }
+        Self { lines: self.lines.iter().filter(|l| l.raw() != USERS).cloned().collect() }
+    }
+
+    /// Which of these the text, the project's part, sets although it cannot.
+    pub fn strays(&self, own: &BTreeSet<EnvKey>) -> BTreeSet<EnvKey> {
+        self.iter()
+            .map(|(key, _)| key)
+            .filter(|key| own.contains(key) && !key.is_default())
+            .cloned()
+            .collect()
+    }
+
+    /// The project's part without what it cannot set.
+    pub fn without(&self, own: &BTreeSet<EnvKey>) -> Self {
+        let taken = |l: &&Line| l.definition().is_none_or(|(key, _)| !own.contains(key) || key.is_default());
+        Self { lines: self.lines.iter().filter(taken).cloned().collect() }
     }
 
     /// What HostKit's part gives a variable.

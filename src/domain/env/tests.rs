@@ -183,3 +183,54 @@ fn a_file_from_before_there_were_two_parts_is_understood() {
     assert_eq!(old.users(&own(&["PORT"])).to_string(), "# mine\nA=1\n");
     assert_eq!(old.own(&key("PORT")), Some("8001"));
 }
+
+#[test]
+fn what_is_set_past_hostkit_is_named_and_left_out() {
+    let (port, node) = (key("PORT"), key("NODE_ENV"));
+    let whole = EnvText::compose([(&port, "8001"), (&node, "production")], &EnvText::default()).unwrap();
+    let hand = EnvText::parse(&format!("{whole}PORT=9\nNODE_ENV=staging\nA=1\n")).unwrap();
+    let own = own(&["PORT", "NODE_ENV"]);
+    let part = hand.part(&own);
+    assert_eq!(part.to_string(), "PORT=9\nNODE_ENV=staging\nA=1\n");
+    assert_eq!(part.strays(&own).into_iter().collect::<Vec<_>>(), [key("PORT")]);
+    assert_eq!(hand.users(&own).to_string(), "NODE_ENV=staging\nA=1\n");
+}
+
+#[test]
+fn of_a_whole_file_that_comes_from_elsewhere_only_the_projects_part_is_taken() {
+    let port = key("PORT");
+    let users = EnvText::parse("# mine\nA=1\n").unwrap();
+    let whole = EnvText::compose([(&port, "8001")], &users).unwrap();
+    assert_eq!(whole.brought(&own(&["PORT"])).to_string(), users.to_string());
+    let other = EnvText::parse("PORT=3000\nNODE_ENV=test\n").unwrap();
+    assert_eq!(other.brought(&own(&["PORT", "NODE_ENV"])).to_string(), other.to_string());
+}
+
+#[test]
+fn keys_that_change_the_loader_are_told() {
+    for name in ["LD_PRELOAD", "NODE_OPTIONS", "PYTHONSTARTUP", "BASH_ENV", "ENV", "PATH"] {
+        assert!(key(name).is_loader(), "{name}");
+    }
+    for name in ["NODE_ENV", "PYTHONPATH", "ENVIRONMENT", "OLD_NAME", "MY_PATH"] {
+        assert!(!key(name).is_loader(), "{name}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_exported_is_imported_as_it_was(
+        values in proptest::collection::vec(("[A-Z]{1,3}", hostile()), 0..6), own_value in hostile()
+    ) {
+        let mut users = EnvText::parse("# mine\n").unwrap();
+        for (name, value) in &values {
+            users.set(&key(&format!("X_{name}")), value).unwrap();
+        }
+        let (own_key, set) = (key("TOKEN"), own(&["TOKEN"]));
+        let whole = EnvText::compose([(&own_key, own_value.as_str())], &users).unwrap();
+        let file = EnvText::parse(&whole.to_string()).unwrap();
+        let exported = file.users(&set).to_string();
+        let again = EnvText::parse(&exported).unwrap().brought(&set);
+        prop_assert_eq!(again.to_string(), users.to_string());
+        prop_assert!(users.diff(&again).is_empty());
+    }
+}

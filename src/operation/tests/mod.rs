@@ -2,6 +2,7 @@
 
 mod attack;
 mod crash;
+mod redis;
 mod refusal;
 mod scene;
 mod storage;

@@ -14,8 +14,10 @@ use crate::{
     operation::{
         deploy::{Deployed, Upload, deploy},
         init::{Setup, init},
-        lifecycle::{Power, delete, power, purge, restore, rollback},
+        lifecycle::{Power, delete, power, purge, restore},
         provision::{Ask, Wish, provision},
+        redis::{Asked, Takeover},
+        rollback::{With, rollback},
         session::{Mode, Outcome, Session},
     },
     plan::Foreign,
@@ -41,11 +43,15 @@ pub(super) struct Scene {
 pub(super) type Act = fn(&mut Session<'_>) -> Result<()>;
 
 impl Scene {
-    /// A host that has been set up.
-    pub(super) fn new() -> Self {
+    /// A host that has not been set up.
+    pub(super) fn bare() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let world = World::new(dir.path());
-        let scene = Self { dir, world };
+        Self { dir, world }
+    }
+    /// A host that has been set up.
+    pub(super) fn new() -> Self {
+        let scene = Self::bare();
         scene.act(|s| init(s, &setup(None)).map(drop)).unwrap();
         scene
     }
@@ -208,7 +214,8 @@ fn walk(root: &Path, at: &Path, into: &mut BTreeMap<String, String>) {
             "/home/.hostkit-trash/",
             "/var/log/projects/.trash/",
         ];
-        if unimportant.iter().any(|u| name.starts_with(u)) {
+        // A key that was taken away is kept aside, as in a trash.
+        if unimportant.iter().any(|u| name.starts_with(u)) || name.ends_with(".gone") {
             continue;
         }
         let meta = path.symlink_metadata().unwrap();
@@ -249,6 +256,8 @@ pub(super) fn wish(name: &str) -> Wish {
         runtime: None,
         start: None,
         port: None,
+        redis: Some(Asked::Any),
+        database: true,
         foreign: Foreign::Refuse,
         storage: Ask::IfThere,
         quota: None,
@@ -257,7 +266,7 @@ pub(super) fn wish(name: &str) -> Wish {
 
 /// A host for projects below `example.test`, with this object store.
 pub(super) fn setup(store: Option<HostPath>) -> Setup {
-    Setup { base_domain: Some("example.test".parse().unwrap()), store }
+    Setup { base_domain: Some("example.test".parse().unwrap()), takeover: Takeover::Unused, store }
 }
 /// Gives the host an object store of its own.
 pub(super) fn stored(session: &mut Session<'_>) -> Result<()> {
@@ -280,7 +289,7 @@ pub(super) fn deployed_static(session: &mut Session<'_>) -> Result<()> {
     put(session, &[("index.html", "3"), ("hostkit.toml", "runtime = 'static'")]).map(drop)
 }
 pub(super) fn rolled_back(session: &mut Session<'_>) -> Result<()> {
-    rollback(session, &"blog".parse()?, None).map(drop)
+    rollback(session, &"blog".parse()?, None, With::Its).map(drop)
 }
 pub(super) fn stopped(session: &mut Session<'_>) -> Result<()> {
     power(session, &"blog".parse()?, Power::Stop).map(drop)

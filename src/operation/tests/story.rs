@@ -11,8 +11,9 @@ use crate::{
     },
     operation::{
         init::{Setup, init},
-        lifecycle::{collect, rollback},
+        lifecycle::collect,
         provision::provision,
+        rollback::{With, rollback},
         session::Outcome,
         survey::{doctor, repair},
     },
@@ -63,7 +64,7 @@ fn an_application_that_crashes_or_does_not_answer_leaves_the_old_release_live() 
         );
         // A failed release is never gone back to.
         let failed = releases[0].id.clone();
-        let error = scene.act(|s| rollback(s, &"blog".parse()?, Some(&failed))).unwrap_err();
+        let error = scene.act(|s| rollback(s, &"blog".parse()?, Some(&failed), With::Its)).unwrap_err();
         assert_eq!(code(&error), Code::ReleaseNotFound);
         assert!(error.to_string().contains("is failed and cannot"), "{error}");
     }
@@ -95,7 +96,7 @@ fn five_releases_are_kept_and_the_live_and_the_previous_are_among_them() {
     assert_eq!(dirs.len(), 5);
     // Back to the oldest, then forward again: neither of the two may go.
     let oldest = spec.kept[0].clone();
-    scene.act(|s| rollback(s, &"blog".parse()?, Some(&oldest))).unwrap();
+    scene.act(|s| rollback(s, &"blog".parse()?, Some(&oldest), With::Its)).unwrap();
     scene.act(deployed).unwrap();
     let spec = scene.act(|s| s.project(&"blog".parse()?)).unwrap().spec;
     assert!(spec.kept.contains(&oldest) && spec.kept.len() == 5, "{:?}", spec.kept);
@@ -194,7 +195,7 @@ fn going_back_undoes_the_last_change_and_going_back_again_goes_further() {
     scene.act(deployed).unwrap();
     scene.act(rolled_back).unwrap();
     assert_eq!(live(), ids[1]);
-    scene.act(|s| rollback(s, &name()?, Some(&ids[3]))).unwrap();
+    scene.act(|s| rollback(s, &name()?, Some(&ids[3]), With::Its)).unwrap();
     scene.act(rolled_back).unwrap();
     assert_eq!(live(), ids[1]);
 }
@@ -222,4 +223,14 @@ fn a_process_that_is_older_than_its_environment_is_found_and_started_anew() {
     assert_eq!(scene.world.state().starts, starts + 1);
     assert!(scene.act(|s| doctor(s, None)).unwrap().findings.is_empty());
     assert_eq!(std::fs::read_to_string(&path).unwrap(), text, "a line of the administrator's stays");
+}
+
+#[test]
+fn a_note_stands_in_the_history_with_who_and_what() {
+    let scene = Scene::after(&[provisioned]);
+    scene.act(|s| s.note("blog", "db url", "the password was shown")).unwrap();
+    let row = scene.act(|s| s.store.history(Some("blog"), 1)).unwrap().remove(0);
+    let said = [row.verb, row.state, row.caller, row.outcome.unwrap()];
+    assert_eq!(said, ["db url", "done", "root", "the password was shown"]);
+    assert!(scene.act(|s| s.store.open_operations()).unwrap().is_empty());
 }

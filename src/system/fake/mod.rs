@@ -2,6 +2,12 @@
 //! with the originals' words. Files are real, under another root.
 
 pub mod objects;
+pub mod postgres;
+mod redis;
+
+pub use self::redis::Server as RedisServer;
+#[cfg(test)]
+pub(crate) use self::redis::known as redis_commands;
 
 use std::{
     collections::BTreeMap,
@@ -56,12 +62,19 @@ pub struct State {
     pub sites: BTreeMap<String, String>,
     /// Sites that nginx was told to load; they come into force after its next answer.
     pub loading: Option<BTreeMap<String, String>>,
+    /// The database server, if one is installed.
+    #[serde(default)]
+    pub postgres: Option<postgres::Cluster>,
     /// Ports held by somebody else, with the account.
     pub occupied: BTreeMap<u16, u32>,
     /// The object store.
     pub objects: objects::State,
     /// Whether nginx is down.
     pub nginx_down: bool,
+    /// Running Redis servers by unit.
+    pub redis: BTreeMap<String, redis::Server>,
+    /// What Redis servers that do not run have on the disk, by unit.
+    pub dumps: BTreeMap<String, BTreeMap<u32, u64>>,
     /// How often systemd read everything again.
     pub reloads: usize,
     /// How many units have been started.
@@ -81,10 +94,12 @@ impl World {
     pub fn new(at: &Path) -> Self {
         for dir in [
             "etc/systemd/system/multi-user.target.wants",
+            "etc/systemd/system/redis-server.service.d",
             "etc/nginx/sites-available",
             "etc/nginx/sites-enabled",
             "etc/nginx/conf.d",
             "etc/logrotate.d",
+            "etc/redis",
             "etc/tmpfiles.d",
             "home",
             "run/hostkit",
@@ -95,7 +110,7 @@ impl World {
         ] {
             std::fs::create_dir_all(at.join(dir)).expect("the root is a writable directory");
         }
-        for program in ["node", "python3"] {
+        for program in ["node", "python3", "redis-server"] {
             std::fs::write(at.join("usr/bin").join(program), "").expect("the root is a writable directory");
         }
         let key = at.join(MASTER_KEY);
@@ -105,8 +120,18 @@ impl World {
             let owner = std::os::unix::fs::PermissionsExt::from_mode(0o600);
             std::fs::set_permissions(&key, owner).expect("it is ours");
         }
+        let rules = at.join(postgres::RULES);
+        let text = "local all all peer\nhost all all 127.0.0.1/32 scram-sha-256\n";
+        if !rules.exists() {
+            std::fs::create_dir_all(at.join("etc/postgresql/15/main"))
+                .expect("the root is a writable directory");
+            std::fs::write(&rules, text).expect("the root is a writable directory");
+        }
         let mut state = State::default();
+        state.postgres = Some(postgres::Cluster { rules: text.to_owned(), ..postgres::Cluster::default() });
         state.accounts.insert("www-data".into(), (33, "/var/www".into()));
+        state.accounts.insert("redis".into(), (104, "/var/lib/redis".into()));
+        state.redis.insert(redis::SHARED.into(), redis::Server::fresh());
         Self { at: at.to_owned(), state: Arc::new(Mutex::new(state)), file: None }
     }
     /// A world kept in a file, shared by the processes that open it one after the other.
@@ -127,7 +152,9 @@ impl World {
             accounts: Box::new(fake()),
             systemd: Box::new(fake()),
             nginx: Box::new(fake()),
+            redis: Box::new(fake()),
             net: Box::new(fake()),
+            postgres: Box::new(fake()),
             buckets: Box::new(fake()),
             objects: Box::new(fake()),
             vault: Vault::new(self.at.join(MASTER_KEY)),
@@ -239,6 +266,10 @@ impl Systemd for Fake {
         self.effect("daemon-reload", |state| {
             state.reloads += 1;
             state.known.retain(|unit, _| self.path(&format!("etc/systemd/system/{unit}")).exists());
+            let drop_in = redis::DROP_IN;
+            if self.path(&format!("etc/systemd/system/{drop_in}")).exists() {
+                state.known.entry(drop_in.to_owned()).or_default();
+            }
             for (unit, body) in &mut state.known {
                 *body = std::fs::read_to_string(self.path(&format!("etc/systemd/system/{unit}")))?;
             }
@@ -247,6 +278,9 @@ impl Systemd for Fake {
     }
     fn restart(&mut self, unit: &UnitName) -> Result<()> {
         let name = unit.as_str();
+        if name == redis::SHARED {
+            return self.effect("restart", |state| self.start_shared_redis(state));
+        }
         self.effect("restart", |state| {
             // Like systemd: what is known is not read again without being told.
             let body = match state.known.get(name) {
@@ -261,6 +295,15 @@ impl Systemd for Fake {
             let dynamic = field(&body, "DynamicUser") == Some("yes");
             if user != "root" && !dynamic && !state.accounts.contains_key(&user) {
                 bail!("{name}: Main process exited, status=217/USER");
+            }
+            redis::Server::stop(state, name);
+            if let Some(server) = self.start_redis(&body, state.dumps.get(name))? {
+                state.redis.insert(name.into(), server);
+                let _ = std::fs::remove_file(self.invocation(name));
+                state.starts += 1;
+                let started = Started { user, body, app: String::new(), port: None };
+                state.units.insert(name.into(), started);
+                return self.mark_start(name, state.starts);
             }
             let app = std::fs::read_link(self.path(&format!("home/{user}/app"))).unwrap_or_default();
             let env = std::fs::read_to_string(self.path(&format!("home/{user}/.env"))).unwrap_or_default();
@@ -283,6 +326,7 @@ impl Systemd for Fake {
     fn stop(&mut self, unit: &UnitName) -> Result<()> {
         self.effect("stop", |state| {
             state.units.remove(unit.as_str());
+            redis::Server::stop(state, unit.as_str());
             let _ = std::fs::remove_file(self.invocation(unit.as_str()));
             Ok(())
         })

@@ -21,8 +21,9 @@ usage: tests/bench/run [--rounds N] [--projects N] [PART]…
 
 parts, all without a word:
   startup     hostkit --version beside /bin/true; the size of the program
-  provision   hostkit provision NAME
-  live        hostkit provision NAME --source DIR with the Node example, until it answers
+  provision   hostkit project create NAME
+  data        hostkit provision NAME, with a database and Redis
+  live        hostkit project create NAME --source DIR with the Node example, until it answers
   rollback    hostkit rollback beside systemctl restart of the same service
   count       processes, daemon-reloads and syncs of each command, with strace
   deploy      hostkit deploy of a static tree of 5,000 files
@@ -33,11 +34,13 @@ HOSTKIT_BINARY names the program to measure (target/release/hostkit). Times over
 printed as OVER, with where they go. Only what is counted makes the exit status 1.
 ";
 
-const PARTS: [&str; 8] = ["startup", "provision", "live", "rollback", "count", "deploy", "memory", "scale"];
+const PARTS: [&str; 9] =
+    ["startup", "provision", "data", "live", "rollback", "count", "deploy", "memory", "scale"];
 
 const ROWS: &[Row] = &[
-    row("provision", "provision", "by hand", Some(1.5)),
-    row("live", "provision --source, answers", "by hand", None),
+    row("provision", "project create", "by hand", Some(1.5)),
+    row("data", "provision with database and Redis", "by hand", Some(1.5)),
+    row("live", "project create --source, answers", "by hand", None),
     row("deploy", "deploy of 5,000 files", "copied by hand", Some(1.5)),
     row("rollback", "rollback, answers", "systemctl restart, answers", Some(1.3)),
     row("status", "status of all projects", "status of one", Some(5.0)),
@@ -131,6 +134,7 @@ fn work(wish: &Wish, server: &Server, measured: &mut Measured) -> Result<bool, E
     for (part, rounds) in [
         ("startup", Some("200")),
         ("provision", Some(few)),
+        ("data", Some(few)),
         ("live", Some(few)),
         ("rollback", Some(few)),
         ("deploy", Some(few)),

@@ -21,8 +21,8 @@ pub(super) fn prepare() -> Result<(), Error> {
     fs::create_dir_all(KIT)?;
     fs::create_dir_all(RECORDS)?;
     second_version()?;
-    run(&[HOSTKIT, "provision", EMPTY])?;
-    run(&[HOSTKIT, "provision", NODE, "--source", SOURCES[0]])?;
+    run(&[HOSTKIT, "project", "create", EMPTY])?;
+    run(&[HOSTKIT, "project", "create", NODE, "--source", SOURCES[0]])?;
     let empty = Sample::of(EMPTY)?;
     empty.keep("site-empty", &site(EMPTY))?;
     empty.keep("env-empty", &env(EMPTY))?;

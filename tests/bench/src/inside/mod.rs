@@ -1,6 +1,7 @@
 //! Taking the time, on the server itself. What was measured goes to standard output, a line each;
 //! [`crate::table`] reads it outside.
 
+mod data;
 mod kit;
 mod memory;
 mod projects;
@@ -29,6 +30,7 @@ pub(crate) fn main(words: &[&str]) -> Result<(), Error> {
         ["prepare"] => kit::prepare(),
         ["startup", runs] => startup::measure(runs.parse()?),
         ["provision", rounds] => projects::provision(rounds.parse()?),
+        ["data", rounds] => data::provision(rounds.parse()?),
         ["live", rounds] => projects::live(rounds.parse()?),
         ["rollback", rounds] => projects::rollback(rounds.parse()?),
         ["deploy", rounds] => tree::deploy(rounds.parse()?),

@@ -14,7 +14,7 @@ const FIRST_ID: usize = 50_000;
 const FIRST_PORT: usize = 14_000;
 
 /// What a visitor of a project that has not been deployed is told.
-const EMPTY: (u16, &str) = (503, "has not been deployed");
+pub(super) const EMPTY: (u16, &str) = (503, "has not been deployed");
 const LIVE: (u16, &str) = (200, "Version 1");
 
 fn domain(name: &str) -> String {
@@ -22,7 +22,11 @@ fn domain(name: &str) -> String {
 }
 
 /// From the command to what a visitor is to see.
-fn until_visited(argv: &[String], name: &str, (status, says): (u16, &str)) -> Result<Duration, Error> {
+pub(super) fn until_visited(
+    argv: &[String],
+    name: &str,
+    (status, says): (u16, &str),
+) -> Result<Duration, Error> {
     let began = Instant::now();
     run(&words(argv))?;
     web::until_visited(&domain(name), status, says)?;
@@ -37,13 +41,13 @@ pub(super) fn by_hand(job: &str, sync: Sync, name: &str, number: usize, source: 
     floor(&args)
 }
 
-/// Which way to the disk is the faster one here and now.
-fn faster_sync() -> Result<Sync, Error> {
+/// Which way to the disk is the faster one here and now; `from` is the first number not used yet.
+pub(super) fn faster_sync(from: usize) -> Result<Sync, Error> {
     const TRIES: usize = 5;
     let mut taken = Sync::ALL.map(|sync| (sync, Vec::new()));
     for number in 0..TRIES {
         for (n, (sync, samples)) in taken.iter_mut().enumerate() {
-            let number = number * Sync::ALL.len() + n;
+            let number = from + number * Sync::ALL.len() + n;
             let name = format!("sync-{number}");
             samples.push(timed(&words(&by_hand("provision", *sync, &name, number, &[])))?);
         }
@@ -59,15 +63,15 @@ fn faster_sync() -> Result<Sync, Error> {
     Ok(best.map_or(Sync::Whole, |(sync, _)| *sync))
 }
 
-/// `provision NAME`.
+/// `project create NAME`: what every project has, without services.
 pub(super) fn provision(rounds: usize) -> Result<(), Error> {
-    let sync = faster_sync()?;
+    let sync = faster_sync(0)?;
     in_turn(
         "provision",
         rounds,
         |n| {
             let name = format!("ours-{n}");
-            until_visited(&hostkit(&["provision", &name]), &name, EMPTY)
+            until_visited(&hostkit(&["project", "create", &name]), &name, EMPTY)
         },
         |n| {
             let name = format!("floor-{n}");
@@ -77,14 +81,15 @@ pub(super) fn provision(rounds: usize) -> Result<(), Error> {
     same::require("ours-0", "floor-0")
 }
 
-/// `provision NAME --source DIR`, until the app answers.
+/// `project create NAME --source DIR`, until the app answers.
 pub(super) fn live(rounds: usize) -> Result<(), Error> {
     in_turn(
         "live",
         rounds,
         |n| {
             let name = format!("live-ours-{n}");
-            let took = until_visited(&hostkit(&["provision", &name, "--source", SOURCES[0]]), &name, LIVE)?;
+            let took =
+                until_visited(&hostkit(&["project", "create", &name, "--source", SOURCES[0]]), &name, LIVE)?;
             quiet(&name, n)?;
             Ok(took)
         },

@@ -19,7 +19,7 @@ pub(super) fn measure(projects: usize) -> Result<(), Error> {
     let mut first_status = Vec::new();
     let first_floor = by_hand_now(0)?;
     for n in 1..=projects {
-        taken.push(timed(&[HOSTKIT, "provision", &format!("p{n:04}")])?);
+        taken.push(timed(&[HOSTKIT, "project", "create", &format!("p{n:04}")])?);
         if n == 1 {
             first_status = status()?;
         }
@@ -35,7 +35,7 @@ pub(super) fn measure(projects: usize) -> Result<(), Error> {
     let last_floor = by_hand_now(ENDS)?;
     say_pair("floor growth", &last_floor, &first_floor);
     say_pair("at scale", &taken[projects - ends..], &last_floor);
-    for args in [&["status"][..], &["doctor"], &["provision", "one-more"], &["status", "p0001"]] {
+    for args in [&["status"][..], &["doctor"], &["project", "create", "one-more"], &["status", "p0001"]] {
         memory::say(args)?;
     }
     Ok(())

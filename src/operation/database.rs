@@ -1,0 +1,277 @@
+//! A project's database: made, taken away, given another password, copied into another.
+
+use std::{io, process::Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use super::{
+    lifecycle::{retire, settle},
+    session::{Mode, Outcome, Session},
+};
+use crate::{
+    domain::{
+        fault::{Code, Fault},
+        name::ProjectName,
+        secret::Secret,
+        sql_name::SqlName,
+    },
+    event::Event,
+    plan::{Foreign, Plan},
+    project::{ProjectSpec, database::Database},
+    resource::{Any, Cluster},
+    system::postgres::{GROUP, OLDEST, not_installed, session as client},
+};
+
+/// What keeps projects apart on this host's server, if it has one. A server that is down is left as it
+/// is, and warned of: a host may do without.
+pub fn cluster(session: &mut Session<'_>) -> Result<Option<Any>> {
+    if !session.host.postgres.is_installed() {
+        let message = "PostgreSQL is not installed, so projects get no database: apt-get install postgresql, \
+                       then hostkit init";
+        session.ui.emit(Event::Warned { message });
+        return Ok(None);
+    }
+    match session.host.postgres.version() {
+        Ok(version) if version < OLDEST => {
+            let message =
+                format!("PostgreSQL {version} is too old for HostKit, which needs {OLDEST} or later");
+            session.ui.emit(Event::Warned { message: &message });
+        }
+        Ok(_) => return Ok(Some(Cluster {}.into())),
+        Err(error) => {
+            let message =
+                format!("{error:#}; projects get no database until it runs and hostkit init was repeated");
+            session.ui.emit(Event::Warned { message: &message });
+        }
+    }
+    Ok(None)
+}
+
+/// The database of a project that has none yet.
+pub(super) fn fresh(session: &mut Session<'_>, spec: &ProjectSpec) -> Result<Database> {
+    let without = format!("hostkit provision {} --no-db    # does without a database", spec.name);
+    let postgres = &session.host.postgres;
+    if !postgres.is_installed() {
+        bail!(not_installed().next("hostkit init").next(without));
+    }
+    if postgres.role(&SqlName::own(GROUP), &std::collections::BTreeSet::new())?.is_none() {
+        bail!(
+            Fault::new(Code::NotInitialised, "PostgreSQL has not been set up for HostKit")
+                .next("hostkit init")
+                .next(without)
+        );
+    }
+    // Left by an operation that could not drop it; nobody can have it back.
+    drop_gone(session, spec.uid)?;
+    refuse_taken(session, spec)?;
+    Database::new(&spec.name, &session.host.vault)
+}
+
+/// Names that somebody else has are not taken over: what is in a database is somebody's.
+fn refuse_taken(session: &Session<'_>, spec: &ProjectSpec) -> Result<()> {
+    let postgres = &session.host.postgres;
+    let name = spec.name.database();
+    let (roles, databases) = postgres.names()?;
+    let taken = |what: &str, name: &SqlName| {
+        Fault::new(Code::NameTaken, format!("PostgreSQL has a {what} `{name}` that is not HostKit's"))
+            .next("choose another name for the project, or rename what is there")
+            .next(format!("hostkit provision {} --no-db    # does without a database", spec.name))
+    };
+    if databases.iter().any(|d| d == name.as_str()) {
+        bail!(taken("database", &name));
+    }
+    for role in [name, spec.name.second_login()] {
+        if roles.iter().any(|r| r == role.as_str()) {
+            bail!(taken("role", &role));
+        }
+    }
+    Ok(())
+}
+
+/// A project's database, or a fault that says how to get one.
+pub fn of(spec: &ProjectSpec) -> Result<&Database> {
+    spec.database.as_ref().ok_or_else(|| {
+        let name = &spec.name;
+        Fault::new(Code::WrongState, format!("`{name}` has no database"))
+            .next(format!("hostkit db create {name}"))
+            .into()
+    })
+}
+
+/// The address of a project's database, with its password.
+pub fn address(session: &Session<'_>, spec: &ProjectSpec) -> Result<Secret> {
+    of(spec)?.address(&spec.name, &session.host.vault)
+}
+
+/// Gives a project a database.
+pub fn create(session: &mut Session<'_>, name: &ProjectName) -> Result<(Outcome, ProjectSpec)> {
+    let _held = session.enter(name.as_str(), "db create")?;
+    let mut spec = session.project(name)?.spec;
+    if spec.database.is_none() {
+        session.require_space()?;
+        spec.database = Some(fresh(session, &spec)?);
+    }
+    change(session, "db create", spec)
+}
+
+/// Takes a project's database away, with all that is in it.
+pub fn delete(session: &mut Session<'_>, name: &ProjectName) -> Result<(Outcome, ProjectSpec)> {
+    let _held = session.enter(name.as_str(), "db delete")?;
+    let mut spec = session.project(name)?.spec;
+    of(&spec)?;
+    spec.database = None;
+    let done = change(session, "db delete", spec)?;
+    forget(session, done.1.uid);
+    Ok(done)
+}
+
+/// Brings the host to what this specification of an existing project says.
+fn change(
+    session: &mut Session<'_>,
+    verb: &'static str,
+    spec: ProjectSpec,
+) -> Result<(Outcome, ProjectSpec)> {
+    let all = session.wanted(&spec)?;
+    let owned = session.store.owned(spec.name.as_str())?;
+    let plan = Plan::between(owned, all.clone(), Foreign::Refuse, &session.host)?;
+    let outcome = settle(session, verb, &spec, &plan, &all)?;
+    Ok((outcome, spec))
+}
+
+/// Gives a project's database another password. The one before stays good until the process has been
+/// started anew; with `now` that is done here, and whoever still used it is shown out.
+pub fn rotate(session: &mut Session<'_>, name: &ProjectName, now: bool) -> Result<(Outcome, ProjectSpec)> {
+    let _held = session.enter(name.as_str(), "db rotate")?;
+    let mut spec = session.project(name)?.spec;
+    let database = of(&spec)?.clone();
+    if database.retiring.is_some() && !now {
+        bail!(
+            Fault::new(
+                Code::WrongState,
+                format!("`{name}` may still use the password from before the last rotation")
+            )
+            .next(format!("hostkit restart {name}    # starts it with the new one"))
+            .next(format!("hostkit db rotate {name} --now"))
+        );
+    }
+    spec.database = Some(database.rotated(name, &session.host.vault)?);
+    // What runs goes on with the password it knows; nobody who asks it something meets a closed door.
+    let concerned = |r: &Any| now || !matches!(r, Any::Unit(_) | Any::Service(_) | Any::Site(_));
+    let all = session.wanted(&spec)?;
+    let owned = session.store.owned(name.as_str())?.into_iter().filter(concerned).collect();
+    let wanted = all.iter().filter(|r| concerned(r)).cloned().collect();
+    let plan = Plan::between(owned, wanted, Foreign::Refuse, &session.host)?;
+    let outcome = settle(session, "db rotate", &spec, &plan, &all)?;
+    let runs = spec.running && spec.live.as_ref().is_some_and(|(_, launch)| launch.exec.is_some());
+    if session.mode == Mode::Run && (now || !runs) {
+        retire(session, name)?;
+        session.host.postgres.dismiss(&name.database(), Some(&database.login.role(name)))?;
+        spec = session.project(name)?.spec;
+    }
+    Ok((outcome, spec))
+}
+
+/// Drops what was taken away from the project with this number. Called once nobody can have it back: its
+/// operation is closed, and its owner's lock is held.
+pub(super) fn drop_gone(session: &mut Session<'_>, uid: u32) -> Result<usize> {
+    if session.mode == Mode::DryRun || !session.host.postgres.is_installed() {
+        return Ok(0);
+    }
+    let (roles, databases) = session.host.postgres.names()?;
+    let gone = |names: Vec<String>| -> Vec<SqlName> {
+        names.iter().filter_map(|n| n.parse().ok()).filter(|n: &SqlName| n.gone_of() == Some(uid)).collect()
+    };
+    let (roles, databases) = (gone(roles), gone(databases));
+    for database in &databases {
+        session.host.postgres.drop_database(database).with_context(|| format!("dropping `{database}`"))?;
+    }
+    // The longer name is the second login's, who is a member of the other one.
+    for role in roles.iter().rev() {
+        session.host.postgres.drop_role(role).with_context(|| format!("dropping the role `{role}`"))?;
+    }
+    Ok(databases.len())
+}
+
+/// The same where a failure costs nothing but room: `gc` comes back to it.
+pub(super) fn forget(session: &mut Session<'_>, uid: u32) {
+    if let Err(error) = drop_gone(session, uid) {
+        let message =
+            format!("a deleted database still takes room, and `hostkit gc` will drop it: {error:#}");
+        session.ui.emit(Event::Warned { message: &message });
+    }
+}
+
+/// The numbers of accounts from which something was taken away and not yet dropped.
+pub(super) fn gone(session: &Session<'_>) -> Result<Vec<u32>> {
+    if !session.host.postgres.is_installed() {
+        return Ok(Vec::new());
+    }
+    let (roles, databases) = session.host.postgres.names()?;
+    let names = roles.iter().chain(&databases).filter_map(|n| n.parse::<SqlName>().ok());
+    let mut uids: Vec<u32> = names.filter_map(|n| n.gone_of()).collect();
+    uids.sort_unstable();
+    uids.dedup();
+    Ok(uids)
+}
+
+/// Writes down that somebody was shown a password.
+pub fn reveal(session: &mut Session<'_>, name: &ProjectName) -> Result<Secret> {
+    let _held = session.enter(name.as_str(), "db url --reveal")?;
+    let spec = session.project(name)?.spec;
+    let url = address(session, &spec)?;
+    session.carry_out(name.as_str(), "db url --reveal", &Plan::default(), |_| Ok(()))?;
+    Ok(url)
+}
+
+/// Copies all that is in a project's database into another project's, which must be empty. Each side
+/// works as its own project; all of it arrives, or nothing.
+pub fn copy(session: &mut Session<'_>, from: &ProjectName, to: &ProjectName) -> Result<u64> {
+    let _held = session.enter(to.as_str(), "db clone")?;
+    let (source, target) = (session.project(from)?.spec, session.project(to)?.spec);
+    let (read, write) = (address(session, &source)?, address(session, &target)?);
+    if from == to {
+        bail!(Fault::new(Code::InvalidValue, format!("`{from}` cannot be copied into itself")));
+    }
+    if session.host.postgres.is_written(&to.database())? {
+        bail!(
+            Fault::new(Code::WrongState, format!("the database of `{to}` is not empty"))
+                .next(format!("hostkit db delete {to}    # then: hostkit db create {to}"))
+        );
+    }
+    session.require_space()?;
+    if session.mode == Mode::DryRun {
+        return session.host.postgres.size(&from.database());
+    }
+    let dump = client::tool("pg_dump", source.uid, &read)?;
+    let load = client::tool("pg_restore", target.uid, &write)?;
+    let mut dump = dump.start(["-Fc", "-Z0", "--no-owner", "--no-acl"], Stdio::null(), Stdio::piped())?;
+    let out = dump.stdout.take().context("the dump's standard output")?;
+    let into = to.database();
+    let load = load.start(
+        ["--no-owner", "--no-acl", "--exit-on-error", "--single-transaction", "--dbname", into.as_str()],
+        out,
+        Stdio::null(),
+    )?;
+    let loaded = load.finish();
+    let dumped = dump.finish();
+    // One that has nobody to write to fails for the other's reason.
+    loaded.and(dumped).map_err(|error| {
+        anyhow::Error::new(Fault::new(
+            Code::WrongState,
+            format!("the database of `{from}` cannot be copied; nothing arrived in `{to}`: {error:#}"),
+        ))
+    })?;
+    session.carry_out(to.as_str(), "db clone", &Plan::default(), |_| Ok(()))?;
+    session.host.postgres.size(&into)
+}
+
+/// The tables of a project's database as SQL, written by `pg_dump` to `out`.
+pub fn schema(session: &Session<'_>, spec: &ProjectSpec, out: &mut dyn io::Write) -> Result<()> {
+    let url = address(session, spec)?;
+    let dump = client::tool("pg_dump", spec.uid, &url)?;
+    let mut dump = dump.start(["--schema-only", "--no-owner", "--no-acl"], Stdio::null(), Stdio::piped())?;
+    let mut text = dump.stdout.take().context("the dump's standard output")?;
+    io::copy(&mut text, out).context("reading the dump")?;
+    drop(text);
+    dump.finish()
+}

@@ -1,0 +1,161 @@
+//! Going back: to an earlier release, to an earlier environment, or to both.
+
+use anyhow::{Result, bail};
+
+use super::{
+    deploy::verdict,
+    environment::Draft,
+    lifecycle::retire,
+    session::{Outcome, Session},
+};
+use crate::{
+    domain::{
+        fault::{Code, Fault},
+        name::ProjectName,
+        release::{ReleaseId, ReleaseState},
+    },
+    plan::{Foreign, Plan},
+    project::{ProjectSpec, Stand},
+    store::ReleaseRow,
+};
+
+/// Which environment is gone back to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum With {
+    /// The one that the release ran with last.
+    Its,
+    /// The one that is there now: the code alone goes back.
+    Kept,
+    /// This version.
+    Version(u32),
+}
+
+/// What a rollback did.
+#[derive(Clone, Debug)]
+pub struct Swapped {
+    /// The project now.
+    pub spec: ProjectSpec,
+    /// What was live before.
+    pub from: Stand,
+    /// The release that is live now.
+    pub to: ReleaseRow,
+}
+
+/// Goes back to what was live before, or to a named release.
+pub fn rollback(
+    session: &mut Session<'_>,
+    name: &ProjectName,
+    to: Option<&ReleaseId>,
+    with: With,
+) -> Result<(Outcome, Swapped)> {
+    let _held = session.enter(name.as_str(), "rollback")?;
+    let spec = session.project(name)?.spec;
+    let Some(live) = spec.live_release().cloned() else {
+        bail!(
+            Fault::new(
+                Code::ReleaseNotFound,
+                format!("`{name}` has not been deployed; there is nothing to go back to")
+            )
+            .next(format!("hostkit deploy {name} --source DIR"))
+        )
+    };
+    let releases = session.store.releases(spec.uid)?;
+    let mut draft = Draft::begin(session, &spec)?;
+    let from = Stand { release: live, env: draft.spec.env };
+    let (below, stand) = choose(&draft.spec, &releases, &from, to, with)?;
+    let row = available(name, &draft.spec, &releases, &stand.release)?.clone();
+    if stand != from {
+        draft.spec = draft.spec.standing(below, stand, row.launch.clone());
+        draft.bring(session)?;
+    }
+    draft.spec.running = true;
+    draft.inject(session)?;
+    let swapped = Swapped { spec: draft.spec.clone(), from, to: row };
+    let all = session.wanted(&draft.spec)?;
+    let owned = session.store.owned(name.as_str())?;
+    let plan = Plan::between(owned, draft.wanted(session)?, Foreign::Refuse, &session.host)?;
+    if plan.is_noop() && draft.spec == spec {
+        return Ok((Outcome::Unchanged, swapped));
+    }
+    let ran = session.carry_out(name.as_str(), "rollback", &plan, |registry| {
+        draft.record(registry, &all)?;
+        registry.go_live(draft.spec.uid, &swapped.to.id)
+    });
+    match ran {
+        Ok(outcome) => {
+            retire(session, name)?;
+            Ok((outcome, swapped))
+        }
+        Err(error) => Err(verdict(session, &spec, error)),
+    }
+}
+
+/// What to go back to, and how many stands of the lineage stay below it.
+fn choose(
+    spec: &ProjectSpec,
+    releases: &[ReleaseRow],
+    from: &Stand,
+    to: Option<&ReleaseId>,
+    with: With,
+) -> Result<(usize, Stand)> {
+    let name = &spec.name;
+    let whole = spec.lineage.len();
+    let nothing = |what: &str| {
+        Fault::new(
+            Code::ReleaseNotFound,
+            format!("`{name}` has no {what} before `{}` to go back to", from.release),
+        )
+        .next(format!("hostkit releases {name}"))
+    };
+    if let Some(release) = to {
+        let row = available(name, spec, releases, release)?;
+        // The live one is known better: it may have been taken in just now.
+        let ran = if *release == from.release { from.env } else { row.env };
+        let env = match with {
+            With::Its => ran.or(from.env),
+            With::Kept => from.env,
+            With::Version(version) => Some(version),
+        };
+        let stand = Stand { release: release.clone(), env };
+        // The live release with another environment is a stand of its own; one from before, again.
+        let below = if *release == from.release {
+            whole
+        } else {
+            spec.stood(|s| s.release == *release).unwrap_or(whole)
+        };
+        return Ok((below, stand));
+    }
+    match with {
+        With::Version(version) => Ok((whole, Stand { release: from.release.clone(), env: Some(version) })),
+        With::Kept => {
+            let at = spec.stood(|s| s.release != from.release).ok_or_else(|| nothing("release"))?;
+            Ok((at, Stand { release: spec.lineage[at].release.clone(), env: from.env }))
+        }
+        With::Its => {
+            let before = spec.previous().ok_or_else(|| nothing("release or environment"))?;
+            let env = before.env.or(from.env);
+            Ok((whole - 2, Stand { release: before.release.clone(), env }))
+        }
+    }
+}
+
+/// A release that can be gone back to, or why it cannot.
+fn available<'r>(
+    name: &ProjectName,
+    spec: &ProjectSpec,
+    releases: &'r [ReleaseRow],
+    id: &ReleaseId,
+) -> Result<&'r ReleaseRow> {
+    let fault = match releases.iter().find(|row| row.id == *id) {
+        Some(row) => {
+            let stands = matches!(row.state, ReleaseState::Live | ReleaseState::Retired);
+            if stands && spec.kept.contains(id) {
+                return Ok(row);
+            }
+            let state = row.state.text();
+            format!("the release `{id}` of `{name}` is {state} and cannot be gone back to")
+        }
+        None => format!("`{name}` has no release `{id}`"),
+    };
+    Err(Fault::new(Code::ReleaseNotFound, fault).next(format!("hostkit releases {name}")).into())
+}

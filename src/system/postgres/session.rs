@@ -1,0 +1,144 @@
+//! What a project may do itself, done as the project: over its own login, with its own rights.
+
+use anyhow::{Result, anyhow, bail};
+use postgres::{Client, SimpleQueryMessage, error::SqlState};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    PORT,
+    connect::{explain, role},
+};
+use crate::{
+    domain::{
+        fault::{Code, Fault},
+        secret::Secret,
+    },
+    system::exec::Tool,
+};
+
+/// One statement, and what it may do.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The statement.
+    pub sql: String,
+    /// How many rows are wanted at most.
+    pub limit: usize,
+    /// Whether it may change something.
+    pub write: bool,
+}
+
+/// What was answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Table {
+    /// The names of the columns.
+    pub columns: Vec<String>,
+    /// The rows, as text; `None` is SQL's NULL.
+    pub rows: Vec<Vec<Option<String>>>,
+    /// Whether there were more rows than were wanted.
+    pub more: bool,
+    /// How many rows it concerned, as PostgreSQL counts them.
+    pub count: u64,
+}
+
+/// Asks one question over a connection of its own.
+pub(super) fn ask(url: &Secret, question: &Question) -> Result<Table> {
+    let options = if question.write { "" } else { "-c default_transaction_read_only=on" };
+    let mut client = role(url, options)?;
+    // More than one statement would do more than one sees: the server refuses to prepare them.
+    client.prepare(&question.sql).map_err(|error| refused(&error))?;
+    let table =
+        if question.write { plainly(&mut client, question) } else { piecemeal(&mut client, question) };
+    let table = table.map_err(|error| refused(&error))?;
+    Ok(table)
+}
+
+/// All that it answers. A statement that changes something cannot be asked for in pieces.
+fn plainly(client: &mut Client, question: &Question) -> Result<Table, postgres::Error> {
+    Ok(table(client.simple_query(&question.sql)?, question.limit))
+}
+
+/// No more than is wanted, so that a large table does not come here to be thrown away.
+fn piecemeal(client: &mut Client, question: &Question) -> Result<Table, postgres::Error> {
+    let declared =
+        client.batch_execute(&format!("BEGIN; DECLARE hostkit NO SCROLL CURSOR FOR {}", question.sql));
+    let fetched = match declared {
+        Ok(()) => client.simple_query(&format!("FETCH {} FROM hostkit", question.limit.saturating_add(1)))?,
+        // `SHOW` and `EXPLAIN` have no pieces, and are short.
+        Err(error) if error.code() == Some(&SqlState::SYNTAX_ERROR) => {
+            client.batch_execute("ROLLBACK")?;
+            client.simple_query(&question.sql)?
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(table(fetched, question.limit))
+}
+
+fn table(messages: Vec<SimpleQueryMessage>, limit: usize) -> Table {
+    let mut table = Table::default();
+    for message in messages {
+        match message {
+            SimpleQueryMessage::RowDescription(columns) => {
+                table.columns = columns.iter().map(|column| column.name().to_owned()).collect();
+            }
+            SimpleQueryMessage::Row(_) if table.rows.len() >= limit => table.more = true,
+            SimpleQueryMessage::Row(row) => {
+                let cells = (0..row.len()).map(|at| row.get(at).map(str::to_owned));
+                table.rows.push(cells.collect());
+            }
+            SimpleQueryMessage::CommandComplete(count) => table.count = count,
+            _ => {}
+        }
+    }
+    table
+}
+
+/// Why it was not answered, with the way to what was wanted.
+fn refused(error: &postgres::Error) -> anyhow::Error {
+    let said = error.as_db_error();
+    match said.map(postgres::error::DbError::code) {
+        Some(code) if *code == SqlState::READ_ONLY_SQL_TRANSACTION => {
+            Fault::new(Code::NotPermitted, "the statement changes something, and only reading was asked for")
+                .next("add `--write`")
+                .into()
+        }
+        Some(code)
+            if *code == SqlState::SYNTAX_ERROR
+                && said.is_some_and(|s| s.message().contains("multiple commands")) =>
+        {
+            Fault::new(Code::InvalidValue, "more than one statement was given")
+                .next("give one at a time")
+                .into()
+        }
+        _ => explain(error),
+    }
+}
+
+/// Where a password stands in an address, for showing the address without it.
+pub fn masked(url: &Secret) -> Result<String> {
+    let Some((scheme, rest)) = url.reveal().split_once("://") else {
+        bail!("the database's address is damaged")
+    };
+    match rest.rsplit_once('@') {
+        Some((login, place)) => {
+            let user = login.split(':').next().unwrap_or_default();
+            Ok(format!("{scheme}://{user}:********@{place}"))
+        }
+        None => bail!("the database's address is damaged"),
+    }
+}
+
+/// One of PostgreSQL's own programs, run as this account and logged in as this role. The password is in
+/// the environment of that process alone.
+pub fn tool(program: &'static str, account: u32, url: &Secret) -> Result<Tool> {
+    let config: postgres::Config =
+        url.reveal().parse().map_err(|_| anyhow!("the database's address is damaged"))?;
+    let password = config.get_password().map(String::from_utf8_lossy).unwrap_or_default();
+    Ok(Tool::find(program, "postgresql-client")?
+        .by(account, account)
+        .env("PGHOST", "localhost")
+        .env("PGPORT", PORT.to_string())
+        .env("PGUSER", config.get_user().unwrap_or_default())
+        .env("PGDATABASE", config.get_dbname().unwrap_or_default())
+        .env("PGPASSWORD", password)
+        .env("PGAPPNAME", "hostkit"))
+}
