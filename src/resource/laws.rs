@@ -124,6 +124,6 @@ fn observing_crosses_no_effect() {
 /// their surroundings.
 #[test]
 fn only_these_kinds_cannot_stand_alone() {
-    let alone = ["bucket-key", "object-store", "database", "redis-user", "release", "service"];
+    let alone = ["database", "bucket-key", "object-store", "redis-user", "release", "service"];
     assert_eq!(Any::samples().1, alone);
 }

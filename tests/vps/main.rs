@@ -35,6 +35,7 @@ mod redis;
 mod refused;
 mod runtimes;
 mod sandbox;
+mod storage;
 mod story;
 mod together;
 mod traces;

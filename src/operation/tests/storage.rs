@@ -34,18 +34,20 @@ fn filled(session: &mut Session<'_>) -> anyhow::Result<()> {
     session.host.objects.put(&at, "images/logo.png", &mut &b"a logo"[..]).map(drop)
 }
 
-/// Kinds of operations with what comes before them, for the crash matrix.
+/// Kinds of operations with what comes before them, for the crash matrix; the first ones also die twice.
 pub(super) const ACTS: &[(&str, &[Act], Act)] = &[
-    ("init with storage", &[], stored),
     ("provision with storage", &[stored], provisioned),
+    ("rotate", &[stored, provisioned, deployed], rotated),
+    ("delete with storage", &[stored, provisioned, filled], deleted),
+    ("init with storage", &[], stored),
     ("storage for a project that had none", &[provisioned, deployed, stored], provisioned),
     ("another quota", &[stored, provisioned, filled], limited),
-    ("rotate", &[stored, provisioned, deployed], rotated),
     ("restart after a rotation", &[stored, provisioned, deployed, rotated], restarted),
-    ("delete with storage", &[stored, provisioned, deployed, filled], deleted),
-    ("restore with storage", &[stored, provisioned, deployed, filled, deleted], brought_back),
+    ("restore with storage", &[stored, provisioned, filled, deleted], brought_back),
     ("purge with storage", &[stored, provisioned, filled, deleted], purged),
 ];
+/// How many of them die twice.
+pub(super) const TWICE: usize = 3;
 
 fn code(error: &anyhow::Error) -> Code {
     error.downcast_ref::<Fault>().expect("a fault").code
