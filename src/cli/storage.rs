@@ -52,7 +52,7 @@ fn bytes(n: u64) -> String {
     if unit == 0 {
         return format!("{n} B");
     }
-    let tenths = u128::from(n) * 10 >> (10 * unit);
+    let tenths = (u128::from(n) * 10) >> (10 * unit);
     match tenths % 10 {
         0 => format!("{} {}", tenths / 10, UNITS[unit]),
         rest => format!("{}.{rest} {}", tenths / 10, UNITS[unit]),

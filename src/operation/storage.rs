@@ -159,7 +159,7 @@ fn seal(session: &Session<'_>, name: &ProjectName, secret: &Secret) -> Result<cr
 }
 
 /// Its storage, or a fault that says how to get some.
-fn owned<'s>(spec: &'s ProjectSpec) -> Result<&'s Storage> {
+fn owned(spec: &ProjectSpec) -> Result<&Storage> {
     spec.storage.as_ref().ok_or_else(|| {
         Fault::new(Code::WrongState, format!("`{}` has no object storage", spec.name))
             .next(format!("hostkit provision {}    # where the host has a store", spec.name))

@@ -72,6 +72,8 @@ fn prepare_garage() {
     assert!(left.status.success(), "installing Garage: {}", String::from_utf8_lossy(&left.stderr));
     succeed(&server, &["apt-get", "update", "-qq"]);
     succeed(&server, &["apt-get", "install", "-y", "-qq", "--no-install-recommends", "python3-boto3"]);
+    // The layers above bring a Python of their own, whose directories hide those of this one.
+    succeed(&server, &["cp", "-a", "/usr/lib/python3/dist-packages", "/opt/s3-client"]);
     server.save(GARAGE, &whole);
 }
 

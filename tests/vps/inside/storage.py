@@ -13,6 +13,8 @@ import os
 import sys
 import time
 
+sys.path.append("/opt/s3-client")
+
 import boto3
 import botocore.config
 import botocore.exceptions
