@@ -23,7 +23,7 @@ pub fn main() -> ExitCode {
         // One that is no text is no number either, and is refused; it is not "absent".
         sudo_uid: std::env::var_os("SUDO_UID").map(|uid| uid.to_string_lossy().into_owned()),
         no_color: std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty()),
-        terminal: std::env::var("TERM").ok(),
+        terminal: std::env::var_os("TERM").and_then(|name| name.into_string().ok()),
         directory: std::env::current_dir().ok(),
         editor: text("VISUAL").or_else(|| text("EDITOR")),
     };

@@ -16,13 +16,13 @@ use super::{
     trash::confirmed,
 };
 use crate::{
-    domain::{layout::HostPath, name::ProjectName},
+    domain::name::ProjectName,
     operation::{
-        database::{self, address, of},
+        database::{self, login, of},
         session::{Mode, Outcome, Session},
     },
     project::ProjectSpec,
-    system::postgres::session::{masked, tool},
+    system::postgres::session::masked,
 };
 
 group! {
@@ -151,14 +151,14 @@ impl Verb for InfoArgs {
     fn run(self, cx: &mut Context) -> Result<Answer> {
         let (spec, url, size, guests, version) = cx.look(|session| {
             let spec = session.project(&self.name)?.spec;
-            let url = masked(&address(session, &spec)?)?;
+            let url = masked(&login(session, &spec)?.url)?;
             let (postgres, name) = (&session.host.postgres, self.name.database());
             Ok((spec, url, postgres.size(&name)?, postgres.guests(&name)?, postgres.version()?))
         })?;
-        let login = of(&spec)?.login.role(&spec.name);
+        let role = of(&spec)?.login.role(&spec.name);
         let mut lines = vec![
             format!("database     {}", spec.name.database()),
-            format!("login        {login}"),
+            format!("login        {role}"),
             format!("url          {url}"),
             format!("size         {}", bytes(size)),
             format!("server       PostgreSQL {version}"),
@@ -218,7 +218,7 @@ impl Verb for UrlArgs {
         let url = if self.reveal {
             cx.session(Mode::Run, |session| database::reveal(session, &self.name))?.reveal().to_owned()
         } else {
-            cx.look(|session| masked(&address(session, &session.project(&self.name)?.spec)?))?
+            cx.look(|session| masked(&login(session, &session.project(&self.name)?.spec)?.url))?
         };
         Ok(Answer::new(url.clone(), json!({ "url": url, "revealed": self.reveal })))
     }
@@ -234,24 +234,24 @@ pub(crate) struct ShellArgs {
 impl Verb for ShellArgs {
     const NAME: &'static str = "db shell";
     const POLICY: Policy = Policy::Owner;
-    const EXAMPLES: &'static [&'static str] = &["hostkit db shell api", "hostkit db shell api < report.sql"];
+    const EXAMPLES: &'static [&'static str] = &["hostkit db shell api"];
 
     fn project(&self) -> Option<&ProjectName> {
         Some(&self.name)
     }
     fn run(self, cx: &mut Context) -> Result<Answer> {
         let home = self.name.home();
-        let history: HostPath = home.join(".cache").join("psql_history");
-        let psql = cx.look(|session| {
-            let spec = session.project(&self.name)?.spec;
-            tool("psql", spec.uid, &address(session, &spec)?)
+        let history = home.join(".cache").join("psql_history");
+        let settings = [
+            ("HOME", home.to_string()),
+            ("PSQL_HISTORY", history.to_string()),
+            ("TERM", cx.terminal().to_owned()),
+        ];
+        cx.look(|session| {
+            let who = login(session, &session.project(&self.name)?.spec)?;
+            session.host.postgres.shell(&who, &settings)
         })?;
-        let psql = psql
-            .env("HOME", home.to_string())
-            .env("PSQL_HISTORY", history.to_string())
-            .env("TERM", cx.terminal().to_owned());
-        // An administrator's own start file is for the administrator's own databases.
-        Err(psql.become_it(["--no-psqlrc"]))
+        Ok(Answer::default())
     }
 }
 
@@ -272,7 +272,7 @@ impl Verb for CloneArgs {
     // It concerns two projects, and one may not act on the other.
     const POLICY: Policy = Policy::Root;
     const EXAMPLES: &'static [&'static str] =
-        &["hostkit db clone api staging", "hostkit db clone api staging --dry-run"];
+        &["hostkit db clone api blog", "hostkit db clone api blog --dry-run"];
 
     fn project(&self) -> Option<&ProjectName> {
         Some(&self.target)

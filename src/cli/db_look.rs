@@ -17,7 +17,7 @@ use crate::{
         name::ProjectName,
     },
     operation::{
-        database::{address, schema},
+        database::login,
         session::{Mode, Outcome},
     },
     system::postgres::{Question, Table},
@@ -32,8 +32,8 @@ const ALL: usize = 100_000;
 fn ask(cx: &mut Context, name: &ProjectName, question: &Question) -> Result<Table> {
     let mode = if question.write { Mode::Run } else { Mode::DryRun };
     cx.session(mode, |session| {
-        let url = address(session, &session.project(name)?.spec)?;
-        session.host.postgres.ask(&url, question)
+        let who = login(session, &session.project(name)?.spec)?;
+        session.host.postgres.ask(&who, question)
     })
 }
 
@@ -42,8 +42,8 @@ fn looked(cx: &mut Context, name: &ProjectName, sql: &str) -> Result<Table> {
 }
 
 /// A cell without what would break the table or play with the terminal.
-fn shown(cell: &Option<String>) -> String {
-    cell.as_deref().map_or_else(
+fn shown(cell: Option<&str>) -> String {
+    cell.map_or_else(
         || "–".to_owned(),
         |text| {
             text.chars()
@@ -55,7 +55,8 @@ fn shown(cell: &Option<String>) -> String {
 
 fn listed(found: &Table) -> String {
     let header: Vec<&str> = found.columns.iter().map(String::as_str).collect();
-    let rows: Vec<Vec<String>> = found.rows.iter().map(|row| row.iter().map(shown).collect()).collect();
+    let rows: Vec<Vec<String>> =
+        found.rows.iter().map(|row| row.iter().map(|cell| shown(cell.as_deref())).collect()).collect();
     table(&header, &rows)
 }
 
@@ -79,7 +80,7 @@ impl Verb for QueryArgs {
     const POLICY: Policy = Policy::Owner;
     const EXAMPLES: &'static [&'static str] = &[
         "hostkit db query api 'SELECT count(*) FROM orders'",
-        "hostkit db query api --limit 10 --json < report.sql",
+        "hostkit db query api --limit 10 --json 'SELECT * FROM orders'",
         "hostkit db query api --write 'UPDATE orders SET paid = true WHERE id = 7'",
     ];
 
@@ -131,8 +132,7 @@ pub(crate) struct SchemaArgs {
 impl Verb for SchemaArgs {
     const NAME: &'static str = "db schema";
     const POLICY: Policy = Policy::Owner;
-    const EXAMPLES: &'static [&'static str] =
-        &["hostkit db schema api", "hostkit db schema api --sql > schema.sql"];
+    const EXAMPLES: &'static [&'static str] = &["hostkit db schema api", "hostkit db schema api --sql"];
 
     fn project(&self) -> Option<&ProjectName> {
         Some(&self.name)
@@ -140,9 +140,8 @@ impl Verb for SchemaArgs {
     fn run(self, cx: &mut Context) -> Result<Answer> {
         if self.sql {
             let sql = cx.look(|session| {
-                let mut out = Vec::new();
-                schema(session, &session.project(&self.name)?.spec, &mut out)?;
-                Ok(String::from_utf8_lossy(&out).into_owned())
+                let who = login(session, &session.project(&self.name)?.spec)?;
+                session.host.postgres.schema(&who)
             })?;
             return Ok(Answer::new(sql.trim_end(), json!({ "sql": sql })));
         }

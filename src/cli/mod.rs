@@ -1,6 +1,8 @@
 //! Words in, an exit status out. Knows clap and the operations; touches nothing itself.
 
 mod answer;
+mod backup;
+mod checkpoint;
 mod context;
 mod db;
 mod db_look;
@@ -171,6 +173,8 @@ commands! {
     Help(meta::HelpArgs) = "help";
     [Storage(storage) = "storage", "Look into a project's object storage, and change its key"];
     [Project(project) = "project", "Make, list, show, delete and bring back projects"];
+    [Backup(backup) = "backup", "Back up everything a project stores, and go back to it"];
+    [Checkpoint(checkpoint) = "checkpoint", "Keep a project's database as it is, and go back to it"];
     [Redis(redis) = "redis", "Look into a project's Redis, empty it, and change its password"];
     [Db(db) = "db", "A project's database: make it, ask it, copy it, change its password"];
     [Env(env) = "env", "Show and change the variables of a project"];

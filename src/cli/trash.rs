@@ -33,9 +33,6 @@ struct Doomed {
     dry_run: bool,
 }
 
-/// What happens to it.
-type Fate = fn(&mut Session<'_>, &ProjectName) -> Result<(Outcome, TrashRow)>;
-
 impl Doomed {
     /// Shows what would be done, or has the name said and does it.
     fn meet(
@@ -43,7 +40,7 @@ impl Doomed {
         cx: &mut Context,
         (verb, warning): (&str, &str),
         exists: impl FnOnce(&mut Session<'_>) -> Result<()>,
-        fate: Fate,
+        fate: impl Fn(&mut Session<'_>, &ProjectName) -> Result<(Outcome, TrashRow)>,
         answer: impl FnOnce(&TrashRow) -> Answer,
     ) -> Result<Answer> {
         if self.dry_run {
@@ -96,6 +93,9 @@ pub(super) fn confirmed(
 pub(crate) struct DeleteArgs {
     #[command(flatten)]
     doomed: Doomed,
+    /// Make no last backup: its database and what else it stores are lost
+    #[arg(long)]
+    no_backup: bool,
 }
 
 impl Verb for DeleteArgs {
@@ -112,9 +112,15 @@ impl Verb for DeleteArgs {
     }
     fn run(self, cx: &mut Context) -> Result<Answer> {
         let name = &self.doomed.name;
-        let warning = "Its home and logs go to the trash for 7 days.";
+        let warning = if self.no_backup {
+            "Its home and logs go to the trash for 7 days; its database is lost."
+        } else {
+            "Its home, its logs and a last backup are kept for 7 days."
+        };
         let exists = |session: &mut Session<'_>| session.project(name).map(drop);
-        self.doomed.meet(cx, ("delete", warning), exists, delete, |row| {
+        let last = !self.no_backup;
+        let fate = |session: &mut Session<'_>, name: &ProjectName| delete(session, name, last);
+        self.doomed.meet(cx, ("delete", warning), exists, fate, |row| {
             let data = json!({ "deleted_at": row.deleted_at, "expires_at": row.expires_at });
             let text = format!("Deleted {name}. Its home and logs are in the trash until {}", row.expires_at);
             Answer::new(text, data).next(format!("hostkit project restore {name}    # undo"))

@@ -46,10 +46,16 @@ codes! {
     NothingDetected = "NOTHING_DETECTED", 3;
     /// A variable that the application requires has no value
     EnvMissing = "ENV_MISSING", 3;
+    /// A file that is no backup, or is cut short or altered
+    InvalidBackup = "INVALID_BACKUP", 3;
+    /// A backup that was made with another master key
+    WrongKey = "WRONG_KEY", 3;
     /// No project of that name
     ProjectNotFound = "PROJECT_NOT_FOUND", 4;
     /// No release of that name, or none to go back to
     ReleaseNotFound = "RELEASE_NOT_FOUND", 4;
+    /// No backup or checkpoint of that name
+    BackupNotFound = "BACKUP_NOT_FOUND", 4;
     /// No variable or secret of that name, or no such version of the environment
     VariableNotFound = "VARIABLE_NOT_FOUND", 4;
     /// A name that somebody else holds: an account, a project

@@ -7,7 +7,11 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{name::ProjectName, release::ReleaseId};
+use super::{
+    backup::{BackupId, Scope},
+    name::ProjectName,
+    release::ReleaseId,
+};
 
 /// An absolute path on the host, made only from the constants and checked names of this module.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -95,6 +99,10 @@ pub mod host {
     /// The registry and the journal: one SQLite file.
     pub fn registry() -> HostPath {
         state().join("registry.db")
+    }
+    /// Backups and checkpoints, a directory for each project.
+    pub fn backups() -> HostPath {
+        state().join("backups")
     }
     /// Sockets and locks; empty after a reboot.
     pub fn run() -> HostPath {
@@ -242,6 +250,25 @@ impl ProjectName {
     /// Its logs.
     pub fn logs(&self) -> HostPath {
         host::logs().join(self.as_str())
+    }
+    /// Where what it shares is put together before it takes the place of [`Self::shared`].
+    pub fn incoming_shared(&self) -> HostPath {
+        self.home().join(".shared-incoming")
+    }
+    /// Its backups and checkpoints. The number is never given out twice, so a project does not get to
+    /// see those of another that once had its name.
+    pub fn backups(&self, uid: u32) -> HostPath {
+        host::backups().join(&format!("{self}.{uid}"))
+    }
+    /// One of its backups or checkpoints.
+    pub fn backup(&self, uid: u32, id: &BackupId, scope: Scope) -> HostPath {
+        self.backups(uid).join(&format!("{id}.{}", scope.word()))
+    }
+    /// The unit that makes its backups, and the timer that starts it.
+    pub fn backup_unit(&self) -> (UnitName, UnitName) {
+        // No project has `_` in its name, so no project's own unit is called this.
+        let unit = |kind: &str| UnitName(format!("hostkit-{self}_backup.{kind}"));
+        (unit("service"), unit("timer"))
     }
     /// Its main unit.
     pub fn unit(&self) -> UnitName {

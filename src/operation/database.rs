@@ -1,7 +1,5 @@
 //! A project's database: made, taken away, given another password, copied into another.
 
-use std::{io, process::Stdio};
-
 use anyhow::{Context, Result, bail};
 
 use super::{
@@ -19,7 +17,7 @@ use crate::{
     plan::{Foreign, Plan},
     project::{ProjectSpec, database::Database},
     resource::{Any, Cluster},
-    system::postgres::{GROUP, OLDEST, not_installed, session as client},
+    system::postgres::{GROUP, Login, OLDEST, not_installed},
 };
 
 /// What keeps projects apart on this host's server, if it has one. A server that is down is left as it
@@ -98,9 +96,10 @@ pub fn of(spec: &ProjectSpec) -> Result<&Database> {
     })
 }
 
-/// The address of a project's database, with its password.
-pub fn address(session: &Session<'_>, spec: &ProjectSpec) -> Result<Secret> {
-    of(spec)?.address(&spec.name, &session.host.vault)
+/// How a project reaches its database.
+pub fn login(session: &Session<'_>, spec: &ProjectSpec) -> Result<Login> {
+    let url = of(spec)?.address(&spec.name, &session.host.vault)?;
+    Ok(Login { account: spec.uid, url })
 }
 
 /// Gives a project a database.
@@ -143,18 +142,9 @@ fn change(
 pub fn rotate(session: &mut Session<'_>, name: &ProjectName, now: bool) -> Result<(Outcome, ProjectSpec)> {
     let _held = session.enter(name.as_str(), "db rotate")?;
     let mut spec = session.project(name)?.spec;
-    let database = of(&spec)?.clone();
-    if database.retiring.is_some() && !now {
-        bail!(
-            Fault::new(
-                Code::WrongState,
-                format!("`{name}` may still use the password from before the last rotation")
-            )
-            .next(format!("hostkit restart {name}    # starts it with the new one"))
-            .next(format!("hostkit db rotate {name} --now"))
-        );
-    }
-    spec.database = Some(database.rotated(name, &session.host.vault)?);
+    let database = of(&spec)?.rotated(name, &session.host.vault)?;
+    let old = database.login.other().role(name);
+    spec.database = Some(database);
     // What runs goes on with the password it knows; nobody who asks it something meets a closed door.
     let concerned = |r: &Any| now || !matches!(r, Any::Unit(_) | Any::Service(_) | Any::Site(_));
     let all = session.wanted(&spec)?;
@@ -165,7 +155,7 @@ pub fn rotate(session: &mut Session<'_>, name: &ProjectName, now: bool) -> Resul
     let runs = spec.running && spec.live.as_ref().is_some_and(|(_, launch)| launch.exec.is_some());
     if session.mode == Mode::Run && (now || !runs) {
         retire(session, name)?;
-        session.host.postgres.dismiss(&name.database(), Some(&database.login.role(name)))?;
+        session.host.postgres.dismiss(&name.database(), Some(&old))?;
         spec = session.project(name)?.spec;
     }
     Ok((outcome, spec))
@@ -214,12 +204,12 @@ pub(super) fn gone(session: &Session<'_>) -> Result<Vec<u32>> {
     Ok(uids)
 }
 
-/// Writes down that somebody was shown a password.
+/// The address of a project's database for somebody to see, once it is written down that they did.
 pub fn reveal(session: &mut Session<'_>, name: &ProjectName) -> Result<Secret> {
     let _held = session.enter(name.as_str(), "db url --reveal")?;
     let spec = session.project(name)?.spec;
-    let url = address(session, &spec)?;
-    session.carry_out(name.as_str(), "db url --reveal", &Plan::default(), |_| Ok(()))?;
+    let url = login(session, &spec)?.url;
+    session.note(name.as_str(), "db url --reveal", "the password was shown")?;
     Ok(url)
 }
 
@@ -228,7 +218,7 @@ pub fn reveal(session: &mut Session<'_>, name: &ProjectName) -> Result<Secret> {
 pub fn copy(session: &mut Session<'_>, from: &ProjectName, to: &ProjectName) -> Result<u64> {
     let _held = session.enter(to.as_str(), "db clone")?;
     let (source, target) = (session.project(from)?.spec, session.project(to)?.spec);
-    let (read, write) = (address(session, &source)?, address(session, &target)?);
+    let (read, write) = (login(session, &source)?, login(session, &target)?);
     if from == to {
         bail!(Fault::new(Code::InvalidValue, format!("`{from}` cannot be copied into itself")));
     }
@@ -242,36 +232,12 @@ pub fn copy(session: &mut Session<'_>, from: &ProjectName, to: &ProjectName) -> 
     if session.mode == Mode::DryRun {
         return session.host.postgres.size(&from.database());
     }
-    let dump = client::tool("pg_dump", source.uid, &read)?;
-    let load = client::tool("pg_restore", target.uid, &write)?;
-    let mut dump = dump.start(["-Fc", "-Z0", "--no-owner", "--no-acl"], Stdio::null(), Stdio::piped())?;
-    let out = dump.stdout.take().context("the dump's standard output")?;
-    let into = to.database();
-    let load = load.start(
-        ["--no-owner", "--no-acl", "--exit-on-error", "--single-transaction", "--dbname", into.as_str()],
-        out,
-        Stdio::null(),
-    )?;
-    let loaded = load.finish();
-    let dumped = dump.finish();
-    // One that has nobody to write to fails for the other's reason.
-    loaded.and(dumped).map_err(|error| {
+    session.host.postgres.copy(&read, &write).map_err(|error| {
         anyhow::Error::new(Fault::new(
             Code::WrongState,
-            format!("the database of `{from}` cannot be copied; nothing arrived in `{to}`: {error:#}"),
+            format!("the database of `{from}` cannot be copied, and nothing arrived in `{to}`: {error:#}"),
         ))
     })?;
-    session.carry_out(to.as_str(), "db clone", &Plan::default(), |_| Ok(()))?;
-    session.host.postgres.size(&into)
-}
-
-/// The tables of a project's database as SQL, written by `pg_dump` to `out`.
-pub fn schema(session: &Session<'_>, spec: &ProjectSpec, out: &mut dyn io::Write) -> Result<()> {
-    let url = address(session, spec)?;
-    let dump = client::tool("pg_dump", spec.uid, &url)?;
-    let mut dump = dump.start(["--schema-only", "--no-owner", "--no-acl"], Stdio::null(), Stdio::piped())?;
-    let mut text = dump.stdout.take().context("the dump's standard output")?;
-    io::copy(&mut text, out).context("reading the dump")?;
-    drop(text);
-    dump.finish()
+    session.note(to.as_str(), "db clone", &format!("everything was copied from `{from}`"))?;
+    session.host.postgres.size(&to.database())
 }

@@ -127,6 +127,23 @@ impl Draft {
         Ok(version)
     }
 
+    /// The same for a text from elsewhere, without what HostKit sets itself, where it is another one.
+    pub(super) fn replace(&mut self, session: &Session<'_>, text: EnvText, what: String) -> Result<()> {
+        let text = text.without(&env(&self.spec)?.own());
+        if text != self.part {
+            self.put(session, text, what)?;
+        }
+        Ok(())
+    }
+
+    /// Puts these into the vault of a project that has none of them, and into its environment.
+    pub(super) fn keep_secrets(&mut self, session: &mut Session<'_>, all: &[(EnvKey, Secret)]) -> Result<()> {
+        for (key, value) in all {
+            self.secrets.push(secrets::row(session, &self.spec, key, value, 1)?);
+        }
+        if all.is_empty() { Ok(()) } else { self.inject(session) }
+    }
+
     /// Brings the environment back that the specification names.
     pub(super) fn bring(&mut self, session: &Session<'_>) -> Result<()> {
         let Some(version) = self.spec.env else { return Ok(()) };
@@ -250,6 +267,23 @@ fn seal(host: &Host, name: &ProjectName, part: &EnvText) -> Result<Sealed> {
 /// Opens a project's part.
 fn open(host: &Host, name: &ProjectName, part: &Sealed) -> Result<EnvText> {
     Ok(EnvText::parse(host.vault.open(&EnvFile::context(name.as_str()), part)?.reveal())?)
+}
+
+/// Has a file that is gone made with the project's part as it was last known.
+pub(super) fn bring_back(session: &Session<'_>, owner: &str, wanted: &mut [Any]) -> Result<()> {
+    let Ok(name) = owner.parse::<ProjectName>() else { return Ok(()) };
+    let Some(ProjectSpec { uid, env: Some(version), .. }) = session.store.project(&name)?.map(|row| row.spec)
+    else {
+        return Ok(());
+    };
+    for resource in wanted {
+        if let Any::EnvFile(file) = resource
+            && session.host.root.meta(&file.path)?.is_none()
+        {
+            file.users = session.store.environment(uid, version)?.map(|row| row.text);
+        }
+    }
+    Ok(())
 }
 
 /// Where a variable comes from.
@@ -417,7 +451,9 @@ pub struct Rules {
 
 impl Rules {
     fn of(session: &Session<'_>, spec: &ProjectSpec) -> Result<Self> {
-        let vault = session.store.secrets(spec.uid)?.into_iter().map(|row| row.name).collect();
+        // One that was taken out is the vault's as long as a process may have it.
+        let vault = session.store.secrets(spec.uid)?.into_iter().map(|row| row.name);
+        let vault = vault.chain(spec.injected.keys().cloned()).collect();
         Ok(Self { name: spec.name.clone(), own: env(spec)?.own(), vault })
     }
 

@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    database,
+    backup, database,
     environment::Draft,
     provision::free_port,
     redis, secrets,
@@ -148,10 +148,14 @@ pub(super) fn settle(
     })
 }
 
-/// Deletes a project: its home and logs go to the trash, everything else goes.
-pub fn delete(session: &mut Session<'_>, name: &ProjectName) -> Result<(Outcome, TrashRow)> {
+/// Deletes a project: a last backup is made, unless none is wanted; its home and logs go to the trash,
+/// everything else goes.
+pub fn delete(session: &mut Session<'_>, name: &ProjectName, last: bool) -> Result<(Outcome, TrashRow)> {
     let _held = session.enter(name.as_str(), "delete")?;
     let ProjectRow { spec, created_at, created_by } = session.project(name)?;
+    if last && session.mode == Mode::Run {
+        backup::last(session, &spec)?;
+    }
     let resources = session.store.owned(name.as_str())?;
     let plan = Plan::between(resources.clone(), Vec::new(), Foreign::Refuse, &session.host)?;
     let now = session.host.clock.now();
@@ -194,15 +198,18 @@ pub fn restore(session: &mut Session<'_>, name: &ProjectName) -> Result<(Outcome
     if used {
         spec.port = free_port(session)?;
     }
+    if session.mode == Mode::Run {
+        backup::revive(session, &spec)?;
+    }
     redis::readmit(session, &mut spec)?;
     storage::readmit(session, &mut spec)?;
     let plan = Plan::between(resources, session.wanted(&spec)?, Foreign::Refuse, &session.host)?;
-    let outcome = session.carry_out(name.as_str(), "restore", &plan, |registry| {
+    let brought_back = session.carry_out(name.as_str(), "restore", &plan, |registry| {
         registry.untrash(spec.uid)?;
         registry.add_project(&spec, &created_at, &created_by)?;
         registry.own(name.as_str(), plan.wanted())
-    })?;
-    Ok((outcome, spec))
+    });
+    Ok((brought_back?, spec))
 }
 
 /// Deletes a deleted project for good.
@@ -246,6 +253,7 @@ fn empty(session: &mut Session<'_>, spec: &ProjectSpec) -> Result<()> {
     for place in [spec.name.home_trash(spec.uid), spec.name.log_trash(spec.uid)] {
         session.host.root.shred(&doomed(&place))?;
     }
+    session.host.root.shred(&spec.name.backups(spec.uid))?;
     let mark = format!("{}.{}.", spec.name, spec.uid);
     for entry in session.host.root.list(&host::home_trash())? {
         if entry.starts_with(&mark) {
@@ -271,6 +279,7 @@ pub fn collect(session: &mut Session<'_>) -> Result<usize> {
             gone += 1;
         } else if let Ok(_held) = session.enter(row.spec.name.as_str(), "gc") {
             doom(session, row)?;
+            backup::outlive(session, &row.spec)?;
             redis::shred(session, &row.spec)?;
             gone += 1;
         }

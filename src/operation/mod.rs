@@ -1,5 +1,6 @@
 //! Running a plan: the only code that takes a plan to the host, forwards or back.
 
+pub mod backup;
 pub mod database;
 pub mod deploy;
 pub mod environment;

@@ -143,6 +143,7 @@ fn fresh(session: &Session<'_>, wish: &Wish) -> Result<ProjectSpec> {
         env: None,
         injected: std::collections::BTreeMap::new(),
         shared: std::collections::BTreeSet::new(),
+        backups: None,
         redis: None,
         database: None,
         storage: None,

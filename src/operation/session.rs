@@ -102,9 +102,16 @@ impl Session<'_> {
         Ok(Held(vec![lock]))
     }
 
-    /// Removes what a deploy that died before its operation has left; the project's lock says that
-    /// nobody is at work there.
+    /// Removes what a deploy, a backup or a restore that died outside of an operation has left; the
+    /// project's lock says that nobody is at work there.
     fn sweep(&mut self, name: &ProjectName) -> Result<()> {
+        self.host.root.shred(&name.incoming_shared())?;
+        let backups = name.backups(self.project(name)?.spec.uid);
+        for entry in self.host.root.list(&backups)? {
+            if entry.ends_with(".hostkit-new") {
+                self.host.root.remove(&backups.join(&entry))?;
+            }
+        }
         let releases = name.releases();
         for entry in self.host.root.list(&releases)? {
             if entry.starts_with(".staging-") {

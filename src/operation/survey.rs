@@ -4,6 +4,8 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::{
+    backup::schedule::overdue,
+    environment::bring_back,
     init::VAULT_KEY,
     session::{Mode, Outcome, Session},
 };
@@ -89,6 +91,7 @@ pub fn doctor(session: &Session<'_>, only: Option<&ProjectName>) -> Result<Surve
     }
     for name in names {
         examine(session, &name, &mut survey)?;
+        examine_backups(session, &name, &mut survey)?;
     }
     Ok(survey)
 }
@@ -150,6 +153,18 @@ fn examine(session: &Session<'_>, owner: &str, survey: &mut Survey) -> Result<()
             problem: format!("{error:#}"),
             fix,
         }),
+    }
+    Ok(())
+}
+
+/// Whether the backups are made that are to be made.
+fn examine_backups(session: &Session<'_>, name: &str, survey: &mut Survey) -> Result<()> {
+    let Some(row) = session.store.project(&name.parse()?)? else { return Ok(()) };
+    if row.spec.backups.is_some() {
+        survey.checks += 1;
+    }
+    if let Some(problem) = overdue(session, &row.spec)? {
+        survey.find(name, "backups", problem, format!("hostkit backup create {name}"));
     }
     Ok(())
 }
@@ -219,10 +234,12 @@ fn mend(session: &mut Session<'_>, owner: &str) -> Result<usize> {
         session.project(&owner.parse()?)?;
     }
     let owned = session.store.owned(owner)?;
-    let plan = Plan::between(owned.clone(), owned, Foreign::Refuse, &session.host)?;
+    let mut wanted = owned.clone();
+    bring_back(session, owner, &mut wanted)?;
+    let plan = Plan::between(owned.clone(), wanted, Foreign::Refuse, &session.host)?;
     let due = plan.changes().count();
     if due > 0 {
-        session.carry_out(owner, "repair", &plan, |registry| registry.own(owner, plan.wanted()))?;
+        session.carry_out(owner, "repair", &plan, |registry| registry.own(owner, owned.iter()))?;
     }
     Ok(due)
 }

@@ -44,7 +44,8 @@ pub enum Login {
 }
 
 impl Login {
-    const fn other(self) -> Self {
+    /// The other one of the two.
+    pub const fn other(self) -> Self {
         match self {
             Self::First => Self::Second,
             Self::Second => Self::First,
@@ -80,8 +81,12 @@ impl Database {
     }
 
     /// The same database with another login and a new password. Both are good until the old one retires.
+    /// Twice without a restart between, the process still uses the one before the first.
     pub fn rotated(&self, project: &ProjectName, keys: &Vault) -> Result<Self> {
-        Self::with(project, self.login.other(), Some(self.verifier.clone()), keys)
+        match &self.retiring {
+            Some(used) => Self::with(project, self.login, Some(used.clone()), keys),
+            None => Self::with(project, self.login.other(), Some(self.verifier.clone()), keys),
+        }
     }
 
     fn with(project: &ProjectName, login: Login, retiring: Option<String>, keys: &Vault) -> Result<Self> {

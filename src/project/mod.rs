@@ -8,6 +8,7 @@ mod place;
 mod procfile;
 pub mod redis;
 mod resources;
+pub mod schedule;
 mod service;
 mod spec;
 pub mod storage;

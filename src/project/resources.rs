@@ -51,6 +51,7 @@ pub fn project_resources(spec: &ProjectSpec, templates: &Templates) -> Result<Ve
         }
     }
     all.push(site(spec, templates)?.into());
+    all.extend(spec.backups.iter().flat_map(|schedule| schedule.resources(&spec.name)));
     Ok(all)
 }
 
@@ -235,6 +236,7 @@ pub fn host_resources(templates: &Templates) -> Result<Vec<Any>> {
         dir(host::secrets(), 0o700),
         KeyFile { path: host::master_key(), gid: ROOT }.into(),
         dir(host::state(), 0o711),
+        dir(host::backups(), 0o700),
         dir(host::redis_homes(), 0o711),
         dir(host::run(), 0o711),
         dir(host::locks(), 0o700),

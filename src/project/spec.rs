@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Redis, database::Database, detect::Workdir, storage::Storage};
+use super::{Redis, database::Database, detect::Workdir, schedule::Schedule, storage::Storage};
 use crate::domain::{
     command::StartCommand, env::EnvKey, hostname::Hostname, name::ProjectName, port::Port,
     release::ReleaseId, runtime::Runtime, secret::Sealed, shared_dir::SharedDir,
@@ -101,6 +101,9 @@ pub struct ProjectSpec {
     pub injected: BTreeMap<EnvKey, Injected>,
     /// Directories that every release of the project shares. They only ever become more.
     pub shared: BTreeSet<SharedDir>,
+    /// Whether its backups are made every day, and when.
+    #[serde(default)]
+    pub backups: Option<Schedule>,
     /// Its Redis, if it has one.
     #[serde(default)]
     pub redis: Option<Redis>,

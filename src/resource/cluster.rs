@@ -6,7 +6,7 @@
 //! lines name the group of projects' roles, so nobody else is concerned: the administrator's own lines
 //! and applications stay as they are, and roles that logged in before keep what they could reach.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -123,7 +123,7 @@ impl Resource for Cluster {
             }
         }
         Ok(Found {
-            group: host.postgres.role(&group(), &Default::default())?.is_some(),
+            group: host.postgres.role(&group(), &BTreeSet::new())?.is_some(),
             access,
             template_open: host.postgres.template_is_open()?,
             lines: split(&text(&rules.path, host)?).1,
@@ -149,7 +149,7 @@ impl Resource for Cluster {
         }
     }
     fn apply(&self, host: &mut Host) -> Result<()> {
-        if host.postgres.role(&group(), &Default::default())?.is_none() {
+        if host.postgres.role(&group(), &BTreeSet::new())?.is_none() {
             host.postgres.put_role(&group(), &postgres::Role { connections: -1, ..Default::default() })?;
         }
         put_lines(Some(LINES), host)?;
@@ -177,7 +177,7 @@ impl Resource for Cluster {
             }
         }
         put_lines(found.lines.as_deref(), host)?;
-        if !found.group && host.postgres.role(&group(), &Default::default())?.is_some() {
+        if !found.group && host.postgres.role(&group(), &BTreeSet::new())?.is_some() {
             host.postgres.drop_role(&group())?;
         }
         Ok(())

@@ -120,10 +120,20 @@ fn observing_crosses_no_effect() {
 }
 
 /// A key needs its bucket, a database its role, a store its unit file, a user of a Redis server the server, a
-/// release a staged tree, a service its unit file and account: the crash matrix of `operation` covers them in
-/// their surroundings.
+/// release a staged tree, a service and a timer their unit files, and what changes places needs two of it:
+/// the crash matrix of `operation` covers them in their surroundings.
 #[test]
 fn only_these_kinds_cannot_stand_alone() {
-    let alone = ["database", "bucket-key", "object-store", "redis-user", "release", "service"];
-    assert_eq!(Any::samples().1, alone);
+    let dependent = [
+        "database",
+        "database-swap",
+        "bucket-key",
+        "object-store",
+        "redis-user",
+        "release",
+        "tree-swap",
+        "service",
+        "timer",
+    ];
+    assert_eq!(Any::samples().1, dependent);
 }

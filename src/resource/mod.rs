@@ -6,6 +6,7 @@ mod bucket_key;
 mod cluster;
 mod daemon_secrets;
 mod database;
+mod database_swap;
 mod directory;
 mod env_file;
 mod file;
@@ -21,6 +22,8 @@ mod release;
 mod role;
 mod service;
 mod site;
+mod timer;
+mod tree_swap;
 mod unit;
 
 use std::fmt::Debug;
@@ -35,6 +38,7 @@ pub use self::{
     cluster::Cluster,
     daemon_secrets::DaemonSecrets,
     database::Database,
+    database_swap::DatabaseSwap,
     directory::Directory,
     env_file::EnvFile,
     file::ManagedFile,
@@ -48,6 +52,8 @@ pub use self::{
     role::Role,
     service::{Health, Service, probe},
     site::Site,
+    timer::Timer,
+    tree_swap::TreeSwap,
     unit::Unit,
 };
 use crate::{domain::layout::HostPath, system::Host};
@@ -180,6 +186,7 @@ kinds! {
     cluster::Cluster,
     role::Role,
     database::Database,
+    database_swap::DatabaseSwap,
     bucket::Bucket,
     bucket_key::BucketKey,
     daemon_secrets::DaemonSecrets,
@@ -193,7 +200,9 @@ kinds! {
     redis_server::RedisServer,
     redis_user::RedisUser,
     release::Release,
+    tree_swap::TreeSwap,
     unit::Unit,
     service::Service,
+    timer::Timer,
     site::Site,
 }

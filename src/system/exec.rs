@@ -194,7 +194,12 @@ pub struct Running {
 impl Running {
     /// Waits until it has ended, and fails with what it said when it failed. Stops waiting, and ends
     /// it, when somebody asks this process to stop.
-    pub fn finish(mut self) -> Result<()> {
+    pub fn finish(self) -> Result<()> {
+        self.finish_unless(|status| !status.success())
+    }
+
+    /// The same, for a program that says with its status more than whether it failed.
+    pub fn finish_unless(mut self, failed: impl FnOnce(ExitStatus) -> bool) -> Result<()> {
         drop(self.stdin.take());
         drop(self.stdout.take());
         let status = loop {
@@ -205,7 +210,7 @@ impl Running {
             std::thread::sleep(PACE);
         };
         let said = self.said.take().and_then(|said| said.join().ok()).unwrap_or_else(|| Ok(Vec::new()))?;
-        if status.success() {
+        if !failed(status) {
             return Ok(());
         }
         bail!("`{}` failed ({status}): {}", self.name, tail(&String::from_utf8_lossy(&said)))

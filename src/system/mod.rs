@@ -5,6 +5,7 @@
 
 pub mod accounts;
 pub mod archive;
+pub mod backup;
 pub mod clock;
 pub mod editor;
 pub mod exec;
@@ -33,8 +34,9 @@ use crate::domain::layout::{self, HostPath};
 
 pub use self::{
     accounts::{Account, Accounts},
+    backup::Copies,
     clock::Clock,
-    fs::{Attr, FileKind, Meta, Root},
+    fs::{Attr, FileKind, Fresh, Meta, Root},
     lock::Lock,
     net::Net,
     nginx::Nginx,
@@ -60,6 +62,8 @@ pub struct Host {
     pub redis: Box<dyn Redis>,
     /// What listens, and what answers.
     pub net: Box<dyn Net>,
+    /// Copies of what projects store.
+    pub copies: Box<dyn Copies>,
     /// The database server.
     pub postgres: Box<dyn Postgres>,
     /// The host's own object store: buckets, and the keys to them.
@@ -88,6 +92,7 @@ impl Host {
             nginx: Box::new(nginx::Running),
             redis: Box::new(redis::Servers::default()),
             net: Box::new(net::Loopback),
+            copies: Box::new(backup::Programs),
             postgres: Box::new(postgres::Server::default()),
             buckets: Box::new(objects::Garage::new(
                 layout::host::store_secrets().as_path().to_owned(),

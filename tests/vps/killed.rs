@@ -16,7 +16,7 @@ use histogram::{Histogram, Outcome};
 use crate::{call::Output, snapshot::Snapshot, source::Source, vps::Vps};
 
 const KILLER: &str = include_str!("inside/killer.py");
-const SCOPES: &[&str] = &["etc", "accounts", "services", "nginx", "projects", "registry"];
+const SCOPES: &[&str] = &["etc", "accounts", "services", "nginx", "projects", "databases", "registry"];
 
 /// A command that is killed again and again, and what it is killed on.
 struct Trial<'v> {

@@ -23,9 +23,12 @@ mod vps;
 mod web;
 
 // The scenarios.
+mod backup;
 mod caller;
 mod counted;
 mod damage;
+mod database;
+mod environment;
 mod failing;
 mod foreign;
 mod hostile;

@@ -7,7 +7,8 @@ use crate::vps::Vps;
 const SCRIPT: &str = include_str!("inside/snapshot.py");
 
 /// Everything a refused command could have touched.
-pub(crate) const HOST: &[&str] = &["etc", "accounts", "units", "services", "nginx", "projects", "registry"];
+pub(crate) const HOST: &[&str] =
+    &["etc", "accounts", "units", "services", "nginx", "projects", "databases", "registry"];
 
 /// A state. Two that compare equal cannot be told apart by looking at the server.
 #[derive(Clone, PartialEq, Eq)]

@@ -1,28 +1,50 @@
 //! The crash matrix: die at every effect and every write to the journal, then again while recovering.
 //! Afterwards the world is exactly as before, or exactly as it was to become.
 
-use super::scene::{
-    Act, Scene, Snapshot, brought_back, deleted, deployed, deployed_otherwise, deployed_static, provisioned,
-    purged, restarted, rolled_back, stopped,
+use super::{
+    backup::{backed_up, filled, gone_back, scheduled, spoiled, unscheduled},
+    scene::{
+        Act, Scene, Snapshot, brought_back, database_gone, database_made, deleted, deployed,
+        deployed_otherwise, deployed_static, env_set, injected, provisioned, provisioned_bare, purged,
+        restarted, rolled_back, rotated, secret_set, secret_unset, stopped, written,
+    },
 };
 use crate::{
     operation::{session::Mode, survey::doctor},
     system::Tripwire,
 };
 
-/// Every kind of operation, with what comes before it.
+/// Every kind of operation, with what comes before it. What has nothing to do with services is done
+/// without them: each adds effects to every operation, and so points to die at.
 const OPERATIONS: &[(&str, &[Act], Act)] = &[
     ("provision", &[], provisioned),
-    ("first deploy", &[provisioned], deployed),
-    ("deploy of another unit", &[provisioned, deployed], deployed_otherwise),
-    ("deploy of a static site", &[provisioned, deployed], deployed_static),
-    ("rollback", &[provisioned, deployed, deployed_otherwise], rolled_back),
-    ("rollback from static", &[provisioned, deployed, deployed_static], rolled_back),
-    ("stop", &[provisioned, deployed], stopped),
-    ("restart", &[provisioned, deployed], restarted),
+    ("first deploy", &[provisioned_bare], deployed),
+    ("deploy of another unit", &[provisioned_bare, deployed], deployed_otherwise),
+    ("deploy of a static site", &[provisioned_bare, deployed], deployed_static),
+    ("rollback", &[provisioned_bare, deployed, deployed_otherwise], rolled_back),
+    ("rollback from static", &[provisioned_bare, deployed, deployed_static], rolled_back),
+    ("stop", &[provisioned_bare, deployed], stopped),
+    ("restart", &[provisioned_bare, deployed], restarted),
     ("delete", &[provisioned, deployed, deployed_otherwise], deleted),
     ("restore", &[provisioned, deployed, deployed_otherwise, deleted], brought_back),
-    ("purge", &[provisioned, deployed, deleted], purged),
+    ("db create", &[provisioned_bare, deployed], database_made),
+    ("db delete", &[provisioned, deployed, written], database_gone),
+    ("db delete of an empty one", &[provisioned], database_gone),
+    ("db delete after a rotation", &[provisioned, deployed, written, rotated], database_gone),
+    ("db rotate", &[provisioned, deployed, written], rotated),
+    ("db rotate back", &[provisioned, deployed, rotated, restarted], rotated),
+    ("restart after a rotation", &[provisioned, deployed, written, rotated], restarted),
+    ("delete with data", &[provisioned, deployed, written], deleted),
+    ("change of the environment", &[provisioned_bare, deployed], env_set),
+    ("rollback of the environment", &[provisioned_bare, deployed, env_set], rolled_back),
+    ("secret", &[provisioned_bare, deployed], secret_set),
+    ("inject", &[provisioned_bare, deployed, env_set, secret_set], injected),
+    ("inject of less", &[provisioned_bare, deployed, secret_set, injected, secret_unset], injected),
+    ("deploy with a secret", &[provisioned_bare, deployed, secret_set], deployed),
+    ("purge", &[provisioned_bare, deployed, deleted], purged),
+    ("going back to a backup", &[provisioned, deployed, filled, backed_up, spoiled], gone_back),
+    ("having backups made", &[provisioned_bare], scheduled),
+    ("having none made any more", &[provisioned_bare, scheduled], unscheduled),
 ];
 
 fn after(base: &Scene, act: Act) -> Snapshot {
@@ -40,13 +62,10 @@ fn judge(scene: &Scene, before: &Snapshot, after: &Snapshot, when: &str) {
         panic!("{when}: the world is neither as before nor as it was to become");
     }
     let survey = scene.act_wired(Tripwire::default(), Mode::DryRun, |s| doctor(s, None)).unwrap();
-    // A rotation leaves the process as it is, which is then older than its environment.
-    let odd: Vec<_> = survey
-        .findings
-        .iter()
-        .filter(|f| !(when.contains("rotat") && f.problem == "is older than what it was started from"))
-        .collect();
-    assert!(odd.is_empty(), "{when}: {odd:?}");
+    // A rotation leaves what runs alone, so that it is older than its environment until it is restarted.
+    let due = |problem: &str| when.contains("rotat") && problem.starts_with("is older");
+    let findings: Vec<_> = survey.findings.iter().filter(|f| !due(&f.problem)).collect();
+    assert!(findings.is_empty(), "{when}: {findings:?}");
 }
 
 fn similar(now: &Snapshot, other: &Snapshot, name: &str, when: &str) {
@@ -86,9 +105,7 @@ fn dying_anywhere_leaves_the_world_as_before_or_as_it_was_to_become() {
 #[test]
 fn dying_again_while_recovering_changes_nothing_about_that() {
     let mut pairs = 0;
-    for (name, setup, act) in
-        OPERATIONS.iter().chain(super::redis::ACTS).chain(&super::storage::ACTS[..super::storage::TWICE])
-    {
+    for (name, setup, act) in OPERATIONS.iter().chain(&super::storage::ACTS[..super::storage::TWICE]) {
         let base = Scene::after(setup);
         let (before, after) = (base.snapshot(), after(&base, *act));
         for n in 1.. {
@@ -97,12 +114,21 @@ fn dying_again_while_recovering_changes_nothing_about_that() {
                 break;
             }
             // The earlier points have shorter recoveries that are all part of the later ones; every
-            // third keeps the suite quick and still meets each step in each of its states.
-            if n % 3 != 0 {
+            // fifth keeps the suite quick and still meets each step in each of its states. Going back has
+            // few of them: most of what it does comes before its operation.
+            let stride = if name.starts_with("going back") { 11 } else { 5 };
+            if n % stride != 0 {
                 continue;
             }
             for m in 1.. {
-                let scene = died.copy();
+                let scene = if name.starts_with("going back") {
+                    // Trees are told apart by numbers that a copy does not keep.
+                    let scene = base.copy();
+                    scene.act_wired(Tripwire::at(n), Mode::Run, act).unwrap_err();
+                    scene
+                } else {
+                    died.copy()
+                };
                 if scene.recover(Tripwire::at(m)).is_ok() {
                     break;
                 }

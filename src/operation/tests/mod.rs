@@ -1,7 +1,10 @@
 //! Whole operations over fakes: what they do, and what is left when they die.
 
 mod attack;
+mod backup;
 mod crash;
+mod database;
+mod environment;
 mod redis;
 mod refusal;
 mod scene;

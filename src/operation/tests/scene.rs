@@ -9,15 +9,21 @@ use std::{
 use anyhow::Result;
 
 use crate::{
-    domain::layout::{self, HostPath},
+    domain::{
+        layout::{self, HostPath},
+        secret::Secret,
+    },
     event::{Event, Silent, Ui},
     operation::{
+        database,
         deploy::{Deployed, Upload, deploy},
+        environment,
         init::{Setup, init},
         lifecycle::{Power, delete, power, purge, restore},
         provision::{Ask, Wish, provision},
         redis::{Asked, Takeover},
         rollback::{With, rollback},
+        secrets,
         session::{Mode, Outcome, Session},
     },
     plan::Foreign,
@@ -26,6 +32,7 @@ use crate::{
     system::{
         Host, Tripwire,
         fake::{Stopped, World},
+        postgres::Question,
         source::Stream,
     },
 };
@@ -141,6 +148,11 @@ impl Scene {
         // Counters, and systemd's memory of files, which only shows in what it starts.
         (state.reloads, state.starts) = (0, 0);
         state.known.clear();
+        // What nobody can have back any more, and `gc` comes for.
+        if let Some(cluster) = &mut state.postgres {
+            cluster.roles.retain(|name, _| !name.contains("_gone_"));
+            cluster.databases.retain(|name, _| !name.contains("_gone_"));
+        }
         state.objects = state.objects.tidied();
         for text in files.values_mut() {
             *text = masked(text);
@@ -154,7 +166,9 @@ impl Scene {
         for sql in [
             "SELECT owner || resources FROM owned ORDER BY owner",
             "SELECT name || uid || port || spec FROM project ORDER BY name",
-            "SELECT uid || id || state FROM release WHERE state <> 'failed' ORDER BY uid, id",
+            "SELECT uid || id || state || coalesce(env, '') FROM release WHERE state <> 'failed' ORDER BY uid, id",
+            "SELECT uid || ' ' || version || text FROM environment ORDER BY uid, version",
+            "SELECT uid || name || version || value FROM secret ORDER BY uid, name, version",
             "SELECT uid || name || expires_at FROM trash ORDER BY uid",
         ] {
             let mut query = db.prepare(sql).unwrap();
@@ -188,7 +202,13 @@ fn masked(text: &str) -> String {
     const SHORTEST: usize = 33;
     const KEY: usize = 26;
     let part_of_one = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let mut rest = text;
+    // What a database's password is compared with has signs in it that end a word.
+    let mark = "SCRAM-SHA-256$";
+    let mut parts = text.split(mark);
+    let first = parts.next().unwrap_or_default().to_owned();
+    let text =
+        parts.fold(first, |all, part| all + mark + &part[part.find(['"', '\\']).unwrap_or(part.len())..]);
+    let mut rest = text.as_str();
     let mut all = String::new();
     while !rest.is_empty() {
         let word = &rest[..rest.find(|c| !part_of_one(c)).unwrap_or(rest.len())];
@@ -215,7 +235,9 @@ fn walk(root: &Path, at: &Path, into: &mut BTreeMap<String, String>) {
             "/var/log/projects/.trash/",
         ];
         // A key that was taken away is kept aside, as in a trash.
-        if unimportant.iter().any(|u| name.starts_with(u)) || name.ends_with(".gone") {
+        if unimportant.iter().any(|u| name.starts_with(u))
+            || Path::new(&name).extension().is_some_and(|e| e == "gone")
+        {
             continue;
         }
         let meta = path.symlink_metadata().unwrap();
@@ -298,13 +320,55 @@ pub(super) fn restarted(session: &mut Session<'_>) -> Result<()> {
     power(session, &"blog".parse()?, Power::Restart).map(drop)
 }
 pub(super) fn deleted(session: &mut Session<'_>) -> Result<()> {
-    delete(session, &"blog".parse()?).map(drop)
+    delete(session, &"blog".parse()?, true).map(drop)
 }
 pub(super) fn brought_back(session: &mut Session<'_>) -> Result<()> {
     restore(session, &"blog".parse()?).map(drop)
 }
 pub(super) fn purged(session: &mut Session<'_>) -> Result<()> {
     purge(session, &"blog".parse()?).map(drop)
+}
+
+/// Writes something into the database of `blog`, as its process would.
+pub(super) fn written(session: &mut Session<'_>) -> Result<()> {
+    let spec = session.project(&"blog".parse()?)?.spec;
+    let who = database::login(session, &spec)?;
+    let question = Question { sql: "INSERT INTO t VALUES (1)".into(), limit: 1, write: true };
+    session.host.postgres.ask(&who, &question).map(drop)
+}
+pub(super) fn provisioned_bare(session: &mut Session<'_>) -> Result<()> {
+    provision(session, &Wish { database: false, redis: None, ..wish("blog") }).map(drop)
+}
+pub(super) fn database_made(session: &mut Session<'_>) -> Result<()> {
+    database::create(session, &"blog".parse()?).map(drop)
+}
+pub(super) fn database_gone(session: &mut Session<'_>) -> Result<()> {
+    database::delete(session, &"blog".parse()?).map(drop)
+}
+pub(super) fn rotated(session: &mut Session<'_>) -> Result<()> {
+    database::rotate(session, &"blog".parse()?, false).map(drop)
+}
+/// Sets a variable, or gives it another value.
+pub(super) fn env_set(session: &mut Session<'_>) -> Result<()> {
+    let terms = environment::Terms { verb: "env set", restart: true, loader: false, seen: None };
+    environment::change(session, &"blog".parse()?, &terms, |part, _| {
+        let mut text = part.clone();
+        let key = "COLOUR".parse()?;
+        let value = if text.get(&key) == Some("red") { "blue" } else { "red" };
+        text.set(&key, value)?;
+        Ok(text)
+    })
+    .map(drop)
+}
+pub(super) fn secret_set(session: &mut Session<'_>) -> Result<()> {
+    let terms = secrets::Terms { verb: "secrets set", keep: false, loader: false };
+    secrets::set(session, &"blog".parse()?, &[("TOKEN".parse()?, Secret::new("poison"))], terms).map(drop)
+}
+pub(super) fn secret_unset(session: &mut Session<'_>) -> Result<()> {
+    secrets::unset(session, &"blog".parse()?, &["TOKEN".parse()?]).map(drop)
+}
+pub(super) fn injected(session: &mut Session<'_>) -> Result<()> {
+    environment::inject(session, &"blog".parse()?, true).map(drop)
 }
 
 /// Hears warnings.

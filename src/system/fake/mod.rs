@@ -1,6 +1,7 @@
 //! Stateful fakes of the daemons. They outlive a "crash", exactly as the real ones would, and fail
 //! with the originals' words. Files are real, under another root.
 
+mod copies;
 pub mod objects;
 pub mod postgres;
 mod redis;
@@ -110,7 +111,7 @@ impl World {
         ] {
             std::fs::create_dir_all(at.join(dir)).expect("the root is a writable directory");
         }
-        for program in ["node", "python3", "redis-server"] {
+        for program in ["node", "python3", "redis-server", "garage"] {
             std::fs::write(at.join("usr/bin").join(program), "").expect("the root is a writable directory");
         }
         let key = at.join(MASTER_KEY);
@@ -127,8 +128,8 @@ impl World {
                 .expect("the root is a writable directory");
             std::fs::write(&rules, text).expect("the root is a writable directory");
         }
-        let mut state = State::default();
-        state.postgres = Some(postgres::Cluster { rules: text.to_owned(), ..postgres::Cluster::default() });
+        let postgres = postgres::Cluster { rules: text.to_owned(), ..postgres::Cluster::default() };
+        let mut state = State { postgres: Some(postgres), ..State::default() };
         state.accounts.insert("www-data".into(), (33, "/var/www".into()));
         state.accounts.insert("redis".into(), (104, "/var/lib/redis".into()));
         state.redis.insert(redis::SHARED.into(), redis::Server::fresh());
@@ -154,6 +155,7 @@ impl World {
             nginx: Box::new(fake()),
             redis: Box::new(fake()),
             net: Box::new(fake()),
+            copies: Box::new(fake()),
             postgres: Box::new(fake()),
             buckets: Box::new(fake()),
             objects: Box::new(fake()),

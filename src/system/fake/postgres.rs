@@ -10,12 +10,11 @@ use crate::{
     domain::{
         fault::{Code, Fault},
         layout::HostPath,
-        secret::Secret,
         sql_name::SqlName,
     },
     system::postgres::{
-        COMMON, CONNECTIONS, Database, GROUP, Guest, Postgres, Question, Role, Rules, SUPERUSER, Table,
-        not_installed, open_to_all,
+        COMMON, CONNECTIONS, Database, GROUP, Guest, Login, Postgres, Question, Role, Rules, SUPERUSER,
+        Table, not_installed, open_to_all,
     },
 };
 
@@ -82,10 +81,10 @@ impl Cluster {
         self.databases.get_mut(database).with_context(|| format!("database \"{database}\" does not exist"))
     }
     fn require(&self, role: &str) -> Result<()> {
-        match role.is_empty() || self.roles.contains_key(role) {
-            true => Ok(()),
-            false => bail!("role \"{role}\" does not exist"),
+        if role.is_empty() || self.roles.contains_key(role) {
+            return Ok(());
         }
+        bail!("role \"{role}\" does not exist")
     }
     fn owns(&self, role: &str) -> bool {
         self.databases.values().any(|kept| {
@@ -252,6 +251,19 @@ impl Postgres for Fake {
             Ok(())
         })
     }
+    fn swap_databases(&mut self, name: &SqlName, other: &SqlName, aside: &SqlName) -> Result<()> {
+        self.tell("swap databases", |cluster| {
+            if cluster.databases.contains_key(aside.as_str()) {
+                bail!("database \"{aside}\" already exists");
+            }
+            for (from, to) in [(name, aside), (other, name)] {
+                let kept = cluster.databases.remove(from.as_str());
+                let kept = kept.with_context(|| format!("database \"{from}\" does not exist"))?;
+                cluster.databases.insert(to.to_string(), kept);
+            }
+            Ok(())
+        })
+    }
     fn drop_database(&mut self, name: &SqlName) -> Result<()> {
         self.tell("drop database", |cluster| {
             cluster.databases.remove(name.as_str());
@@ -295,8 +307,7 @@ impl Postgres for Fake {
         })
     }
 
-    fn ask(&self, url: &Secret, question: &Question) -> Result<Table> {
-        let path = url.reveal().rsplit_once('/').map(|(_, name)| name.to_owned()).unwrap_or_default();
+    fn ask(&self, who: &Login, question: &Question) -> Result<Table> {
         let changes = ["INSERT", "UPDATE", "DELETE", "CREATE"].iter().any(|w| question.sql.starts_with(w));
         if changes && !question.write {
             bail!(Fault::new(Code::NotPermitted, "the statement changes something").next("add `--write`"));
@@ -304,13 +315,40 @@ impl Postgres for Fake {
         let mut state = self.world.state();
         Cluster::up(&state)?;
         let cluster = state.postgres.as_mut().context("it is installed")?;
-        let kept = cluster.find(&path)?;
+        let kept = cluster.find(&place(who))?;
         if changes {
             kept.contents.push(question.sql.clone());
         }
         let rows = kept.contents.iter().map(|text| vec![Some(text.clone())]).collect();
+        let rows = if question.sql.contains("pg_available_extensions") { extensions() } else { rows };
         drop(state);
         self.world.save()?;
         Ok(Table { columns: vec!["statement".into()], rows, more: false, count: 1 })
     }
+    fn schema(&self, who: &Login) -> Result<String> {
+        self.cluster(|cluster| {
+            let kept = cluster.databases.get(&place(who));
+            kept.map(|kept| kept.contents.join(";\n")).context("no such database")
+        })?
+    }
+    fn copy(&mut self, from: &Login, to: &Login) -> Result<()> {
+        self.tell("copy", |cluster| {
+            let contents = cluster.find(&place(from))?.contents.clone();
+            cluster.find(&place(to))?.contents.extend(contents);
+            Ok(())
+        })
+    }
+    fn shell(&self, _who: &Login, _settings: &[(&'static str, String)]) -> Result<()> {
+        self.cluster(|_| ())
+    }
+}
+
+/// The database that an address leads to.
+fn place(who: &Login) -> String {
+    who.url.reveal().rsplit_once('/').map(|(_, name)| name.to_owned()).unwrap_or_default()
+}
+
+fn extensions() -> Vec<Vec<Option<String>>> {
+    let row = |name: &str, trusted: &str| [name, "", "1.0", trusted, ""].map(|c| Some(c.to_owned())).to_vec();
+    vec![row("dblink", "no"), row("pgcrypto", "yes")]
 }

@@ -153,7 +153,12 @@ fn bytes(text: &str) -> u64 {
 }
 
 /// The commands of the real server of this version.
-pub(crate) fn known() -> Commands {
+pub(crate) fn known() -> Rc<Commands> {
+    thread_local!(static KNOWN: Rc<Commands> = Rc::new(read_known()));
+    KNOWN.with(Rc::clone)
+}
+
+fn read_known() -> Commands {
     let lines = include_str!("redis-7.0.15.txt").lines();
     let category = |line: &str| {
         let (name, commands) = line.split_once(": ").expect("a category and its commands");
@@ -186,7 +191,7 @@ impl Redis for Fake {
         })
     }
     fn commands(&self, _door: &Door) -> Result<Rc<Commands>> {
-        Ok(Rc::new(known()))
+        Ok(known())
     }
     fn user(&self, door: &Door, name: &str) -> Result<Option<Vec<String>>> {
         self.look(door, |server| Ok(server.users.get(name).cloned()))

@@ -5,6 +5,7 @@
 //! link wins nothing. Every change is complete, synced and renamed into place, or not there at all.
 
 mod acl;
+mod fresh;
 mod look;
 mod touch;
 
@@ -20,6 +21,8 @@ use rustix::{
     io::Errno,
 };
 
+pub use self::fresh::Fresh;
+pub(super) use self::touch::full;
 use super::Tripwire;
 use crate::domain::{
     fault::{Code, Fault},
@@ -78,6 +81,8 @@ pub struct Meta {
     pub changed: (i64, i64),
     /// Its size in bytes.
     pub size: u64,
+    /// Its number on its filesystem: another entry of the same name has another one.
+    pub inode: u64,
 }
 
 /// What is left on a filesystem for those who are not root's reserve.
@@ -168,5 +173,6 @@ fn meta_of(stat: &rustix::fs::Stat) -> Meta {
         attr: Attr { uid: stat.st_uid, gid: stat.st_gid, mode: stat.st_mode & 0o7777 },
         changed: (stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or(0)),
         size: u64::try_from(stat.st_size).unwrap_or(0),
+        inode: stat.st_ino,
     }
 }

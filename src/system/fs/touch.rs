@@ -165,6 +165,18 @@ impl Root {
         self.wire.cross("rename:after")
     }
 
+    /// Has two entries of one filesystem change places, in one step for whoever looks.
+    pub fn exchange(&mut self, one: &HostPath, other: &HostPath) -> Result<()> {
+        let (here, there) = (self.home_of(one)?, self.home_of(other)?);
+        self.wire.cross("exchange:before")?;
+        let flags = rustix::fs::RenameFlags::EXCHANGE;
+        rustix::fs::renameat_with(&here, one.file_name(), &there, other.file_name(), flags)
+            .with_context(|| format!("exchanging `{one}` and `{other}`"))?;
+        rustix::fs::fsync(&here)?;
+        rustix::fs::fsync(&there)?;
+        self.wire.cross("exchange:after")
+    }
+
     /// Gives a directory its attributes.
     pub fn set_attr(&mut self, path: &HostPath, attr: Attr) -> Result<()> {
         let fd = self.dir(path)?.with_context(|| format!("`{path}` is not a directory"))?;
@@ -196,12 +208,12 @@ impl Root {
     }
 }
 
-fn fresh_name(path: &HostPath) -> OsString {
+pub(super) fn fresh_name(path: &HostPath) -> OsString {
     format!(".{}{NEW}", path.file_name()).into()
 }
 
 /// Removes a temporary entry that a dead process may have left.
-fn clear(dir: &OwnedFd, name: &OsString) -> Result<()> {
+pub(super) fn clear(dir: &OwnedFd, name: &OsString) -> Result<()> {
     // Looked for first: a read-only filesystem refuses to remove even what is not there.
     if matches!(rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT)) {
         return Ok(());
@@ -212,14 +224,14 @@ fn clear(dir: &OwnedFd, name: &OsString) -> Result<()> {
     }
 }
 
-fn own(fd: impl AsFd, attr: Attr) -> Result<()> {
+pub(super) fn own(fd: impl AsFd, attr: Attr) -> Result<()> {
     rustix::fs::fchown(&fd, Some(Uid::from_raw(attr.uid)), Some(Gid::from_raw(attr.gid)))?;
     rustix::fs::fchmod(&fd, Mode::from_raw_mode(attr.mode))?;
     Ok(())
 }
 
 /// Names a full disk for what it is.
-fn full(error: anyhow::Error) -> anyhow::Error {
+pub(crate) fn full(error: anyhow::Error) -> anyhow::Error {
     let number = error.downcast_ref::<Errno>().copied().or_else(|| {
         error
             .downcast_ref::<std::io::Error>()

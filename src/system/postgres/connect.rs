@@ -31,7 +31,7 @@ pub(super) fn superuser(database: &str) -> Result<Client> {
 }
 
 /// A connection as the role whose address this is. `options` are settings for it.
-pub(super) fn role(url: &Secret, options: &str) -> Result<Client> {
+pub(in crate::system) fn role(url: &Secret, options: &str) -> Result<Client> {
     // The address is not in an error of its parser, but the less that is said the better.
     let mut config: Config =
         url.reveal().parse().map_err(|_| anyhow!("the database's address is damaged"))?;
@@ -67,7 +67,7 @@ fn down(how: &str) -> Fault {
 }
 
 /// What the server said, in its own words. Never the statement: it may be somebody's data.
-pub(super) fn explain(error: &postgres::Error) -> anyhow::Error {
+pub(in crate::system) fn explain(error: &postgres::Error) -> anyhow::Error {
     let Some(said) = error.as_db_error() else {
         return if error.is_closed() {
             down("closed the connection").into()

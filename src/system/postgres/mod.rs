@@ -3,7 +3,7 @@
 //! What a project may do itself is done as the project: see [`session`]. The superuser enters a
 //! project's database once, before anybody else could have written there.
 
-mod connect;
+pub(super) mod connect;
 mod server;
 pub mod session;
 
@@ -103,6 +103,16 @@ pub struct Rules {
     pub loaded: bool,
 }
 
+/// How a project reaches its database: its account, and the address with the password. Everything that is
+/// done with it is done as the project.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// The account that programs run under.
+    pub account: u32,
+    /// The address.
+    pub url: Secret,
+}
+
 /// Asking and telling the PostgreSQL server of this host, as its superuser.
 pub trait Postgres: fmt::Debug {
     /// Whether a server is installed, running or not.
@@ -143,6 +153,9 @@ pub trait Postgres: fmt::Debug {
     fn put_database(&mut self, name: &str, database: &Database) -> Result<()>;
     /// Renames a database that is not open, and ends the connections it still has.
     fn rename_database(&mut self, from: &SqlName, to: &SqlName) -> Result<()>;
+    /// Renames a database that is not open to `aside`, and another one to its name, in one step. Ends the
+    /// connections that both still have.
+    fn swap_databases(&mut self, name: &SqlName, other: &SqlName, aside: &SqlName) -> Result<()>;
     /// Removes a database with all that is in it.
     fn drop_database(&mut self, name: &SqlName) -> Result<()>;
     /// Ends the connections to a database: all, or those of one login.
@@ -154,8 +167,14 @@ pub trait Postgres: fmt::Debug {
     /// Has the server read again who may connect, and waits until it has.
     fn reload(&mut self) -> Result<()>;
 
-    /// Asks a database one question, as the role whose address this is.
-    fn ask(&self, url: &Secret, question: &Question) -> Result<Table>;
+    /// Asks a database one question.
+    fn ask(&self, who: &Login, question: &Question) -> Result<Table>;
+    /// The SQL that makes a database's tables.
+    fn schema(&self, who: &Login) -> Result<String>;
+    /// Copies all that is in one database into another: all of it, or nothing.
+    fn copy(&mut self, from: &Login, to: &Login) -> Result<()>;
+    /// Becomes `psql`, and does not come back. `settings` are for its environment.
+    fn shell(&self, who: &Login, settings: &[(&'static str, String)]) -> Result<()>;
 }
 
 /// What a password is compared with, made with a salt of its own.

@@ -13,11 +13,12 @@ use postgres_protocol::escape::{escape_identifier as name, escape_literal as tex
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
-    Access, COMMON, CONNECTIONS, Database, GROUP, Guest, Postgres, Question, Role, Rules, SUPERUSER, Table,
+    Access, COMMON, CONNECTIONS, Database, GROUP, Guest, Login, Postgres, Question, Role, Rules, SUPERUSER,
+    Table,
     connect::{Kept, explain, superuser},
     session,
 };
-use crate::domain::{layout::HostPath, secret::Secret, sql_name::SqlName};
+use crate::domain::{layout::HostPath, sql_name::SqlName};
 
 /// Where the distribution keeps the versions that are installed.
 const VERSIONS: &str = "/usr/lib/postgresql";
@@ -69,6 +70,24 @@ impl Server {
     /// Statements that all happen or none.
     fn tell(&self, sql: &str) -> Result<()> {
         self.kept.with(|client| client.batch_execute(sql))
+    }
+
+    /// What needs these databases to have no connections: they are ended, again and again.
+    fn insist(&mut self, databases: &[&SqlName], sql: &str) -> Result<()> {
+        let mut left = TRIES;
+        loop {
+            databases.iter().try_for_each(|database| self.dismiss(database, None))?;
+            let busy = self.kept.with(|client| match client.batch_execute(sql) {
+                Err(error) if error.code() == Some(&SqlState::OBJECT_IN_USE) => Ok(Some(explain(&error))),
+                other => other.map(|()| None),
+            })?;
+            match busy {
+                None => return Ok(()),
+                Some(error) if left == 0 => return Err(error),
+                Some(_) => left -= 1,
+            }
+            std::thread::sleep(PACE);
+        }
     }
 
     /// Something in another of the common databases, over a connection that ends at once: as long as
@@ -297,20 +316,13 @@ impl Postgres for Server {
     }
     fn rename_database(&mut self, from: &SqlName, to: &SqlName) -> Result<()> {
         let rename = format!("ALTER DATABASE {} RENAME TO {}", name(from.as_str()), name(to.as_str()));
-        let mut left = TRIES;
-        loop {
-            self.dismiss(from, None)?;
-            let busy = self.kept.with(|client| match client.batch_execute(&rename) {
-                Err(error) if error.code() == Some(&SqlState::OBJECT_IN_USE) => Ok(Some(explain(&error))),
-                other => other.map(|()| None),
-            })?;
-            match busy {
-                None => return Ok(()),
-                Some(error) if left == 0 => return Err(error),
-                Some(_) => left -= 1,
-            }
-            std::thread::sleep(PACE);
-        }
+        self.insist(&[from], &rename)
+    }
+    fn swap_databases(&mut self, database: &SqlName, other: &SqlName, aside: &SqlName) -> Result<()> {
+        let [now, next, old] = [database, other, aside].map(|n| name(n.as_str()));
+        // Statements that are sent together happen together.
+        let swap = format!("ALTER DATABASE {now} RENAME TO {old}; ALTER DATABASE {next} RENAME TO {now}");
+        self.insist(&[database, other], &swap)
     }
     fn drop_database(&mut self, database: &SqlName) -> Result<()> {
         self.tell(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", name(database.as_str())))
@@ -363,7 +375,19 @@ impl Postgres for Server {
         }
         Err(anyhow!("PostgreSQL was told to read its configuration again and did not"))
     }
-    fn ask(&self, url: &Secret, question: &Question) -> Result<Table> {
-        session::ask(url, question)
+    fn ask(&self, who: &Login, question: &Question) -> Result<Table> {
+        session::ask(&who.url, question)
+    }
+    fn schema(&self, who: &Login) -> Result<String> {
+        session::schema(who)
+    }
+    fn copy(&mut self, from: &Login, to: &Login) -> Result<()> {
+        session::copy(from, to)
+    }
+    fn shell(&self, who: &Login, settings: &[(&'static str, String)]) -> Result<()> {
+        let psql = session::tool("psql", who)?;
+        let psql = settings.iter().fold(psql, |psql, (key, value)| psql.env(key, value.clone()));
+        // An administrator's own start file is for the administrator's own databases.
+        Err(psql.become_it(["--no-psqlrc"]))
     }
 }

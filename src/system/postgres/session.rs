@@ -1,11 +1,13 @@
 //! What a project may do itself, done as the project: over its own login, with its own rights.
 
-use anyhow::{Result, anyhow, bail};
+use std::{io::Read, process::Stdio};
+
+use anyhow::{Context, Result, anyhow, bail};
 use postgres::{Client, SimpleQueryMessage, error::SqlState};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    PORT,
+    Login, PORT,
     connect::{explain, role},
 };
 use crate::{
@@ -63,8 +65,12 @@ fn piecemeal(client: &mut Client, question: &Question) -> Result<Table, postgres
         client.batch_execute(&format!("BEGIN; DECLARE hostkit NO SCROLL CURSOR FOR {}", question.sql));
     let fetched = match declared {
         Ok(()) => client.simple_query(&format!("FETCH {} FROM hostkit", question.limit.saturating_add(1)))?,
-        // `SHOW` and `EXPLAIN` have no pieces, and are short.
-        Err(error) if error.code() == Some(&SqlState::SYNTAX_ERROR) => {
+        // `SHOW` and `EXPLAIN` have no pieces, and are short; and what changes something is told so.
+        Err(error)
+            if [SqlState::SYNTAX_ERROR, SqlState::FEATURE_NOT_SUPPORTED]
+                .iter()
+                .any(|state| error.code() == Some(state)) =>
+        {
             client.batch_execute("ROLLBACK")?;
             client.simple_query(&question.sql)?
         }
@@ -127,18 +133,49 @@ pub fn masked(url: &Secret) -> Result<String> {
     }
 }
 
-/// One of PostgreSQL's own programs, run as this account and logged in as this role. The password is in
-/// the environment of that process alone.
-pub fn tool(program: &'static str, account: u32, url: &Secret) -> Result<Tool> {
+/// One of PostgreSQL's own programs, run and logged in as the project. The password is in the environment
+/// of that process alone.
+pub fn tool(program: &'static str, who: &Login) -> Result<Tool> {
     let config: postgres::Config =
-        url.reveal().parse().map_err(|_| anyhow!("the database's address is damaged"))?;
+        who.url.reveal().parse().map_err(|_| anyhow!("the database's address is damaged"))?;
     let password = config.get_password().map(String::from_utf8_lossy).unwrap_or_default();
     Ok(Tool::find(program, "postgresql-client")?
-        .by(account, account)
+        .by(who.account, who.account)
         .env("PGHOST", "localhost")
         .env("PGPORT", PORT.to_string())
         .env("PGUSER", config.get_user().unwrap_or_default())
         .env("PGDATABASE", config.get_dbname().unwrap_or_default())
         .env("PGPASSWORD", password)
         .env("PGAPPNAME", "hostkit"))
+}
+
+/// The SQL that makes the tables, from `pg_dump`.
+pub(super) fn schema(who: &Login) -> Result<String> {
+    let dump = tool("pg_dump", who)?;
+    let mut dump = dump.start(["--schema-only", "--no-owner", "--no-acl"], Stdio::null(), Stdio::piped())?;
+    let mut text = String::new();
+    let read = dump.stdout.take().context("the dump's standard output")?.read_to_string(&mut text);
+    dump.finish()?;
+    read.context("reading the dump")?;
+    Ok(text)
+}
+
+/// A dump of one that is loaded into the other while it is written.
+pub(super) fn copy(from: &Login, to: &Login) -> Result<()> {
+    let mut dump = tool("pg_dump", from)?.start(
+        ["--format=custom", "--compress=0", "--no-owner", "--no-acl"],
+        Stdio::null(),
+        Stdio::piped(),
+    )?;
+    let out = dump.stdout.take().context("the dump's standard output")?;
+    let config: postgres::Config =
+        to.url.reveal().parse().map_err(|_| anyhow!("the database's address is damaged"))?;
+    let into = format!("--dbname={}", config.get_dbname().unwrap_or_default());
+    let load = ["--no-owner", "--no-acl", "--exit-on-error", "--single-transaction", &into];
+    let loaded = tool("pg_restore", to)?.start(load, out, Stdio::null())?.finish();
+    match (dump.finish(), loaded) {
+        // Each may have failed for the other's sake.
+        (Err(dumped), Err(loaded)) => bail!("{dumped:#}; {loaded:#}"),
+        (dumped, loaded) => dumped.and(loaded),
+    }
 }

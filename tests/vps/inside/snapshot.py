@@ -1,6 +1,6 @@
 """Prints the state of the server as sorted lines, so that two states can be compared line by line.
 
-usage: python3 - SCOPE...    scopes: etc accounts units services nginx projects registry
+usage: python3 - SCOPE...    scopes: etc accounts units services nginx projects databases registry
 
 What changes by itself (times, process numbers, log contents, the trash) is left out.
 """
@@ -16,6 +16,9 @@ import sys
 # The shadow suite's own copies of the state before its last change, and its lock.
 SHADOW = {f"/etc/{name}-" for name in ("passwd", "group", "shadow", "gshadow", "subuid", "subgid")}
 IGNORED = SHADOW | {"/etc/.pwd.lock"}
+
+# Passwords are other ones each time; whether they are the right ones, `doctor` says.
+WITH_PASSWORDS = {".env", "users.acl"}
 
 VOLATILE = {"age", "since", "pid", "at", "uptime", "timings", "memory", "duration", "cpu"}
 
@@ -37,7 +40,10 @@ def entry(path, contents=True):
         line += " acl " + hashlib.sha256(os.getxattr(path, name)).hexdigest()[:12]
     if kind == stat.S_IFREG and contents:
         with open(path, "rb") as file:
-            line += " " + hashlib.sha256(file.read()).hexdigest()[:16]
+            text = file.read()
+        if os.path.basename(path) in WITH_PASSWORDS:
+            text = re.sub(rb"[A-Za-z0-9]{33,}", b"PASSWORD", text)
+        line += " " + hashlib.sha256(text).hexdigest()[:16]
     elif kind == stat.S_IFDIR:
         line += " dir"
     return line
@@ -140,7 +146,24 @@ def registry():
         yield from flat(f"registry releases {project['name']}", answer("releases", project["name"]))
 
 
-SCOPES = {f.__name__: f for f in (etc, accounts, units, services, nginx, projects, registry)}
+CATALOGUE = """
+SELECT concat_ws(' ', 'role', rolname, rolcanlogin, rolsuper, rolconnlimit, rolpassword IS NOT NULL,
+    (SELECT string_agg(g.rolname, ',' ORDER BY g.rolname) FROM pg_auth_members m JOIN pg_authid g ON g.oid = m.roleid
+     WHERE m.member = r.oid)) FROM pg_authid r
+UNION ALL
+SELECT concat_ws(' ', 'database', datname, datallowconn, datconnlimit, pg_get_userbyid(datdba), datacl)
+FROM pg_database
+"""
+
+
+def databases():
+    for line in run("runuser", "-u", "postgres", "--", "psql", "-XAtc", CATALOGUE):
+        # What was taken away and waits to be dropped is trash.
+        if "_gone_" not in line:
+            yield f"databases {line}"
+
+
+SCOPES = {f.__name__: f for f in (etc, accounts, units, services, nginx, projects, databases, registry)}
 
 for scope in sys.argv[1:]:
     for line in sorted(SCOPES[scope]()):

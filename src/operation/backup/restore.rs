@@ -1,0 +1,342 @@
+//! Going back to a backup: everything is loaded beside what is there, and takes its place in one operation.
+
+use std::{collections::BTreeSet, fs, io::Read, path::PathBuf, time::Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::{
+    Attr, BackupId, Key, Mode, Outcome, ProjectName, ProjectSpec, Reader, Reason, Scope, Session, Stored,
+    choose,
+    database::{self, Loaded},
+    known,
+    write::{DATABASE, ENV, Entry, PROJECT, SHARED, write},
+};
+use crate::{
+    domain::{
+        env::{EnvKey, EnvText},
+        fault::{Code, Fault},
+        secret::Secret,
+    },
+    event::Event,
+    operation::{
+        HostState,
+        environment::Draft,
+        lifecycle,
+        provision::{Ask, Wish, provision},
+        redis::Asked,
+    },
+    plan::{Foreign, Plan},
+    project::{redis::Home, storage::Place},
+    resource::{Any, TreeSwap},
+    system::{
+        Vault,
+        backup::{Part, cause, open_path},
+    },
+};
+
+/// A kind of data that can be gone back to by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Piece {
+    /// The database.
+    Database,
+    /// The directory that releases share.
+    Shared,
+    /// The project's own variables.
+    Env,
+}
+
+impl Piece {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Database, Self::Shared, Self::Env];
+
+    /// The name of its part.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Database => DATABASE,
+            Self::Shared => SHARED,
+            Self::Env => ENV,
+        }
+    }
+}
+
+/// What was gone back to.
+#[derive(Clone, Debug)]
+pub struct Restored {
+    /// The backup.
+    pub id: BackupId,
+    /// What was replaced.
+    pub pieces: Vec<Piece>,
+    /// A backup of what was there before.
+    pub safety: Option<Stored>,
+}
+
+/// Where a backup is.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    /// Among those of a project, which may have been deleted.
+    Project {
+        /// The project.
+        name: ProjectName,
+        /// The backup, or the newest.
+        id: Option<BackupId>,
+    },
+    /// In a file, perhaps of another host.
+    File {
+        /// The file.
+        file: PathBuf,
+        /// The master key of the host that made it.
+        key: Option<PathBuf>,
+    },
+}
+
+/// Finds a backup and opens it.
+fn find(session: &Session<'_>, origin: &Origin, scope: Scope) -> Result<(BackupId, Reader<fs::File>)> {
+    match origin {
+        Origin::Project { name, id } => {
+            let (name, uid) = known(session, name)?;
+            choose(session, &name, uid, scope, id.as_ref())
+        }
+        Origin::File { file, key } => {
+            let key = match key {
+                Some(path) => Key::of(&Vault::new(path.clone()))?,
+                None => Key::of(&session.host.vault)?,
+            };
+            let reader = Reader::open(open_path(file)?, &key)?;
+            Ok((reader.header.id.parse()?, reader))
+        }
+    }
+}
+
+/// Goes back to a backup or a checkpoint of a project: to all that is in it, or to some of it.
+pub fn restore(
+    session: &mut Session<'_>,
+    name: &ProjectName,
+    scope: Scope,
+    origin: &Origin,
+    only: &BTreeSet<Piece>,
+) -> Result<(Outcome, Restored)> {
+    let _held = session.enter(name.as_str(), "restore")?;
+    let spec = session.project(name)?.spec;
+    let (id, mut reader) = find(session, origin, scope)?;
+    let theirs = &reader.header.project;
+    if *theirs != name.as_str() {
+        bail!(
+            Fault::new(
+                Code::InvalidBackup,
+                format!("the backup is one of the project `{theirs}`, not of `{name}`")
+            )
+            .next("give `--as` to make a new project of it")
+        );
+    }
+    replace(session, &spec, id, &mut reader, only, Terms { safety: Some(scope), vault: Vec::new() })
+}
+
+/// Makes a new project of a backup, with an account, a port and passwords of its own.
+pub fn adopt(
+    session: &mut Session<'_>,
+    origin: &Origin,
+    name: &ProjectName,
+    only: &BTreeSet<Piece>,
+) -> Result<(Outcome, Restored)> {
+    let (id, mut reader) = find(session, origin, Scope::Backup)?;
+    if session.store.project(name)?.is_some() {
+        bail!(
+            Fault::new(Code::NameTaken, format!("a project `{name}` exists"))
+                .next(format!("hostkit backup restore {name} --file FILE    # puts its own backup back"))
+        );
+    }
+    // All of it, before anything is made.
+    let mut entry = None;
+    reader.each(|part, from| {
+        if part.name == PROJECT {
+            entry = Some(serde_json::from_reader::<_, Entry>(from)?);
+        }
+        Ok(())
+    })?;
+    let Some(Entry { spec, vault }) = entry else {
+        bail!(Fault::new(Code::InvalidBackup, "it says nothing of its project: is it a checkpoint?"))
+    };
+    let quota = match spec.storage.as_ref().map(|storage| &storage.place) {
+        Some(Place::Own { quota }) => Some(*quota),
+        Some(Place::Elsewhere { .. }) | None => None,
+    };
+    let wish = Wish {
+        name: name.clone(),
+        runtime: spec.asked.or(spec.runtime()),
+        start: spec.start.clone(),
+        database: spec.database.is_some(),
+        redis: spec.redis.as_ref().map(|redis| match redis.home {
+            Home::Shared(_) => Asked::Any,
+            Home::Dedicated { memory } => Asked::Dedicated(memory),
+        }),
+        // A bucket elsewhere is the old project's: the provider says who opens it.
+        storage: if quota.is_some() { Ask::IfThere } else { Ask::No },
+        quota,
+        port: None,
+        foreign: Foreign::Refuse,
+    };
+    let (outcome, made) = provision(session, &wish)?;
+    if session.mode == Mode::DryRun {
+        return Ok((outcome, Restored { id, pieces: Vec::new(), safety: None }));
+    }
+    let held = session.enter(name.as_str(), "restore")?;
+    let vault = vault.into_iter().map(|(key, value)| (key, Secret::new(value))).collect();
+    let done = replace(session, &made, id, &mut reader, only, Terms { safety: None, vault });
+    drop(held);
+    done.map_err(|error| {
+        match lifecycle::delete(session, name, false).and_then(|_| lifecycle::purge(session, name)) {
+            Ok(_) => error,
+            Err(undoing) => error.context(HostState(format!(
+                "`{name}` was made and is without data, and could not be removed: {undoing:#}"
+            ))),
+        }
+    })
+}
+
+/// What is done besides.
+pub(super) struct Terms {
+    /// What is made first of what there is, to go forward to.
+    safety: Option<Scope>,
+    /// What the vault is to hold, for a project that is new.
+    vault: Vec<(EnvKey, Secret)>,
+}
+
+/// Has what a backup holds take the place of what a project has. The caller holds its lock.
+pub(super) fn replace(
+    session: &mut Session<'_>,
+    spec: &ProjectSpec,
+    id: BackupId,
+    reader: &mut Reader<fs::File>,
+    only: &BTreeSet<Piece>,
+    terms: Terms,
+) -> Result<(Outcome, Restored)> {
+    let pieces = pieces(session, spec, reader, only)?;
+    // All of it, before anything changes.
+    reader.check()?;
+    if session.mode == Mode::DryRun {
+        return Ok((Outcome::WouldChange, Restored { id, pieces, safety: None }));
+    }
+    session.require_space()?;
+    let safety = terms.safety.map(|scope| write(session, spec, scope, Reason::Restore)).transpose()?;
+    let began = Instant::now();
+    session.ui.emit(Event::Began { what: "loading", detail: id.as_str() });
+    let mut loaded = Loaded { vault: terms.vault, ..Loaded::default() };
+    let done = load(session, spec, reader, &pieces, &mut loaded).map_err(cause).and_then(|()| {
+        let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        session.ui.emit(Event::Finished { what: "loading", detail: id.as_str(), ms });
+        swap(session, spec, &id, &loaded)
+    });
+    // On either way: what was made and is not wanted, or what was there and is no longer wanted. Unless
+    // putting back did not finish: then it may be what is to be put back.
+    let open = session.store.open_operations()?.iter().any(|open| open.owner == spec.name.as_str());
+    let cleared = if open { Ok(()) } else { clear(session, spec) };
+    match (done, cleared) {
+        (Err(error), _) if error.downcast_ref::<HostState>().is_some() => Err(error),
+        (Err(error), _) => Err(error.context(HostState("nothing was changed".to_owned()))),
+        (Ok(_), Err(error)) => {
+            let message =
+                format!("it is done, and something is left over that `hostkit gc` removes: {error:#}");
+            session.ui.emit(Event::Warned { message: &message });
+            Ok((Outcome::Changed, Restored { id, pieces, safety }))
+        }
+        (Ok(outcome), Ok(())) => Ok((outcome, Restored { id, pieces, safety })),
+    }
+}
+
+/// What of a backup is to be gone back to; refuses what it does not hold or the project has no place for.
+fn pieces(
+    session: &Session<'_>,
+    spec: &ProjectSpec,
+    reader: &Reader<fs::File>,
+    only: &BTreeSet<Piece>,
+) -> Result<Vec<Piece>> {
+    let holds = |piece: Piece| reader.manifest.parts.iter().any(|part| part.name == piece.word());
+    if let Some(missing) = only.iter().find(|piece| !holds(**piece)) {
+        bail!(
+            Fault::new(Code::InvalidValue, format!("the backup holds no part `{}`", missing.word()))
+                .next(format!("hostkit backup list {}", spec.name))
+        );
+    }
+    let wanted = |piece: &Piece| holds(*piece) && (only.is_empty() || only.contains(piece));
+    let pieces: Vec<Piece> = Piece::ALL.into_iter().filter(wanted).collect();
+    if pieces.contains(&Piece::Database) && database::door(session, spec)?.is_none() {
+        bail!(
+            Fault::new(Code::WrongState, format!("`{}` has no database to put the backup's into", spec.name))
+                .next(format!("hostkit db create {}", spec.name))
+        );
+    }
+    Ok(pieces)
+}
+
+/// Loads the pieces into places of their own, beside what is there.
+fn load(
+    session: &mut Session<'_>,
+    spec: &ProjectSpec,
+    reader: &mut Reader<fs::File>,
+    pieces: &[Piece],
+    loaded: &mut Loaded,
+) -> Result<()> {
+    clear(session, spec)?;
+    reader.each(|Part { name, .. }, from| {
+        let piece = pieces.iter().find(|piece| piece.word() == name);
+        match piece {
+            None => {}
+            Some(Piece::Database) => {
+                database::load(session, spec, from)?;
+                loaded.swaps.push(database::swap(spec));
+            }
+            Some(Piece::Shared) => loaded.swaps.push(shared(session, spec, from)?),
+            Some(Piece::Env) => {
+                let mut text = String::new();
+                from.read_to_string(&mut text)?;
+                loaded.users = Some(Secret::new(text));
+            }
+        }
+        Ok(())
+    })
+}
+
+fn shared(session: &mut Session<'_>, spec: &ProjectSpec, from: &mut dyn Read) -> Result<Any> {
+    let (path, incoming) = (spec.name.shared(), spec.name.incoming_shared());
+    let attr = Attr { uid: spec.uid, gid: spec.uid, mode: 0o2770 };
+    session.host.root.mkdir(&incoming, attr, None)?;
+    let at = session.host.root.real(&incoming);
+    session.host.copies.unpack(&at, (spec.uid, spec.uid), from)?;
+    // Whatever the archive says of its root.
+    session.host.root.set_attr(&incoming, attr)?;
+    session.host.root.sync(&incoming)?;
+    let inode = session.host.root.meta(&incoming)?.context("the tree was just made")?.inode;
+    Ok(TreeSwap { path, incoming, inode }.into())
+}
+
+/// The operation: what was loaded takes its place, and the process is started anew and seen to be healthy.
+fn swap(session: &mut Session<'_>, spec: &ProjectSpec, id: &BackupId, loaded: &Loaded) -> Result<Outcome> {
+    let name = &spec.name;
+    let mut draft = Draft::begin(session, spec)?;
+    if let Some(users) = &loaded.users {
+        draft.replace(session, EnvText::parse(users.reveal())?, format!("from the backup {id}"))?;
+    }
+    draft.keep_secrets(session, &loaded.vault)?;
+    let mut wanted = draft.wanted(session)?;
+    let mut owned = session.store.owned(name.as_str())?;
+    let after = session.wanted(&draft.spec)?;
+    // Before what is started from them, going up and being put back.
+    for list in [&mut wanted, &mut owned] {
+        let at = list.iter().position(|r| matches!(r, Any::EnvFile(_))).unwrap_or(list.len());
+        list.splice(at..at, loaded.swaps.iter().cloned());
+    }
+    let mut plan = Plan::between(owned, wanted, Foreign::Refuse, &session.host)?;
+    // That another tree is there is not somebody else's doing.
+    plan.steps.iter_mut().for_each(|step| step.drifted &= !step.resource.kind().ends_with("-swap"));
+    if spec.running && !plan.is_noop() {
+        plan.renew("service", "its data changes");
+    }
+    session.carry_out(name.as_str(), "restore", &plan, |registry| draft.record(registry, &after))
+}
+
+/// Removes what a restore has left beside the project's data, or one that died. The data that was
+/// replaced is among it.
+pub(in crate::operation) fn clear(session: &mut Session<'_>, spec: &ProjectSpec) -> Result<()> {
+    session.host.root.shred(&spec.name.incoming_shared())?;
+    database::clear(session, spec)
+}
