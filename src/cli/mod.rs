@@ -21,6 +21,7 @@ mod release;
 mod report;
 mod secrets;
 mod status;
+mod storage;
 mod trash;
 mod values;
 mod variables;
@@ -170,6 +171,7 @@ commands! {
     Completions(meta::CompletionsArgs) = "completions";
     Man(meta::ManArgs) = "man";
     Help(meta::HelpArgs) = "help";
+    [Storage(storage) = "storage", "Look into a project's object storage, and change its key"];
     [Project(project) = "project", "Make, list, show, delete and bring back projects"];
     [Backup(backup) = "backup", "Back up everything a project stores, and go back to it"];
     [Checkpoint(checkpoint) = "checkpoint", "Keep a project's database as it is, and go back to it"];

@@ -9,6 +9,7 @@ use super::{
     provision::free_port,
     redis, secrets,
     session::{Mode, Outcome, Session},
+    storage,
 };
 use crate::{
     domain::{
@@ -163,6 +164,7 @@ pub fn delete(session: &mut Session<'_>, name: &ProjectName, last: bool) -> Resu
     let outcome = session.carry_out(name.as_str(), "delete", &plan, |registry| registry.trash(&row))?;
     if session.mode == Mode::Run {
         redis::forget(session, &row.spec);
+        storage::forget(session, &row.spec);
     }
     database::forget(session, row.spec.uid);
     Ok((outcome, row))
@@ -200,6 +202,7 @@ pub fn restore(session: &mut Session<'_>, name: &ProjectName) -> Result<(Outcome
         backup::revive(session, &spec)?;
     }
     redis::readmit(session, &mut spec)?;
+    storage::readmit(session, &mut spec)?;
     let plan = Plan::between(resources, session.wanted(&spec)?, Foreign::Refuse, &session.host)?;
     let brought_back = session.carry_out(name.as_str(), "restore", &plan, |registry| {
         registry.untrash(spec.uid)?;
@@ -217,6 +220,7 @@ pub fn purge(session: &mut Session<'_>, name: &ProjectName) -> Result<(Outcome, 
     if session.mode == Mode::Run {
         empty(session, &row.spec)?;
         redis::shred(session, &row.spec)?;
+        storage::shred(session, &row.spec);
     }
     Ok((outcome, row))
 }
@@ -292,6 +296,7 @@ pub fn collect(session: &mut Session<'_>) -> Result<usize> {
             gone += database::drop_gone(session, uid)?;
         }
     }
+    gone += storage::collect(session);
     for trash in [host::home_trash(), host::log_trash()] {
         for entry in session.host.root.list(&trash)? {
             let Some(owner) = spare(&entry, &known) else { continue };

@@ -38,6 +38,7 @@ mod redis;
 mod refused;
 mod runtimes;
 mod sandbox;
+mod storage;
 mod story;
 mod together;
 mod traces;

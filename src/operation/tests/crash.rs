@@ -85,7 +85,7 @@ fn similar(now: &Snapshot, other: &Snapshot, name: &str, when: &str) {
 #[test]
 fn dying_anywhere_leaves_the_world_as_before_or_as_it_was_to_become() {
     let mut points = 0;
-    for (name, setup, act) in OPERATIONS.iter().chain(super::redis::ACTS) {
+    for (name, setup, act) in OPERATIONS.iter().chain(super::redis::ACTS).chain(super::storage::ACTS) {
         let base = Scene::after(setup);
         let (before, after) = (base.snapshot(), after(&base, *act));
         for n in 1.. {
@@ -105,7 +105,7 @@ fn dying_anywhere_leaves_the_world_as_before_or_as_it_was_to_become() {
 #[test]
 fn dying_again_while_recovering_changes_nothing_about_that() {
     let mut pairs = 0;
-    for (name, setup, act) in OPERATIONS {
+    for (name, setup, act) in OPERATIONS.iter().chain(&super::storage::ACTS[..super::storage::TWICE]) {
         let base = Scene::after(setup);
         let (before, after) = (base.snapshot(), after(&base, *act));
         for n in 1.. {
@@ -144,7 +144,7 @@ fn dying_again_while_recovering_changes_nothing_about_that() {
 
 #[test]
 fn a_dry_run_crosses_no_effect_and_leaves_no_trace() {
-    for (name, setup, act) in OPERATIONS.iter().chain(super::redis::ACTS) {
+    for (name, setup, act) in OPERATIONS.iter().chain(super::redis::ACTS).chain(super::storage::ACTS) {
         let base = Scene::after(setup);
         let (before, wire) = (base.snapshot(), Tripwire::default());
         base.act_wired(wire.clone(), Mode::DryRun, act).unwrap();

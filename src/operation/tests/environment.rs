@@ -423,9 +423,7 @@ fn without_the_master_key_what_needs_no_secret_goes_on_and_the_rest_says_why_not
         ("secrets set", |s| put_secret(s, "venom", false).map(drop)),
         ("secrets get", |s| secrets::get(s, &blog(), &key("TOKEN"), false).map(drop)),
         ("secrets inject", injected),
-        ("init", |s| {
-            crate::operation::init::init(s, None, crate::operation::redis::Takeover::Leave).map(drop)
-        }),
+        ("init", |s| crate::operation::init::init(s, &crate::operation::init::Setup::default()).map(drop)),
     ];
     for (what, act) in refused {
         let error = scene.act(act).unwrap_err();

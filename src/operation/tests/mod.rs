@@ -8,4 +8,5 @@ mod environment;
 mod redis;
 mod refusal;
 mod scene;
+mod storage;
 mod story;

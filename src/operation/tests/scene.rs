@@ -9,15 +9,18 @@ use std::{
 use anyhow::Result;
 
 use crate::{
-    domain::{layout, secret::Secret},
+    domain::{
+        layout::{self, HostPath},
+        secret::Secret,
+    },
     event::{Event, Silent, Ui},
     operation::{
         database,
         deploy::{Deployed, Upload, deploy},
         environment,
-        init::init,
+        init::{Setup, init},
         lifecycle::{Power, delete, power, purge, restore},
-        provision::{Wish, provision},
+        provision::{Ask, Wish, provision},
         redis::{Asked, Takeover},
         rollback::{With, rollback},
         secrets,
@@ -56,7 +59,7 @@ impl Scene {
     /// A host that has been set up.
     pub(super) fn new() -> Self {
         let scene = Self::bare();
-        scene.act(|s| init(s, Some(&"example.test".parse()?), Takeover::Unused).map(drop)).unwrap();
+        scene.act(|s| init(s, &setup(None)).map(drop)).unwrap();
         scene
     }
     /// The world after these acts.
@@ -155,6 +158,7 @@ impl Scene {
             server.keys.remove(&server.settings.databases.saturating_sub(1));
             server.marked.clear();
         }
+        state.objects = state.objects.tidied();
         for text in files.values_mut() {
             *text = masked(text);
         }
@@ -197,10 +201,11 @@ impl Snapshot {
     }
 }
 
-/// Without passwords, sealed secrets and sums: they are other ones each time. Whether they belong
+/// Without passwords, sealed secrets, sums and keys: they are other ones each time. Whether they belong
 /// together, `doctor` says.
 fn masked(text: &str) -> String {
     const SHORTEST: usize = 33;
+    const KEY: usize = 26;
     let part_of_one = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     // What a database's password is compared with has signs in it that end a word.
     let mark = "SCRAM-SHA-256$";
@@ -211,13 +216,10 @@ fn masked(text: &str) -> String {
     let mut rest = text.as_str();
     let mut all = String::new();
     while !rest.is_empty() {
-        let word = rest.find(|c| !part_of_one(c)).unwrap_or(rest.len());
-        all.push_str(if word >= SHORTEST && !rest[..word].contains("hostkit") {
-            "…"
-        } else {
-            &rest[..word]
-        });
-        rest = &rest[word..];
+        let word = &rest[..rest.find(|c| !part_of_one(c)).unwrap_or(rest.len())];
+        let key = word.len() == KEY && word.starts_with("GK");
+        all.push_str(if key || (word.len() >= SHORTEST && !word.contains("hostkit")) { "…" } else { word });
+        rest = &rest[word.len()..];
         let gap = rest.find(part_of_one).unwrap_or(rest.len());
         all.push_str(&rest[..gap]);
         rest = &rest[gap..];
@@ -284,7 +286,18 @@ pub(super) fn wish(name: &str) -> Wish {
         redis: Some(Asked::Any),
         database: true,
         foreign: Foreign::Refuse,
+        storage: Ask::IfThere,
+        quota: None,
     }
+}
+
+/// A host for projects below `example.test`, with this object store.
+pub(super) fn setup(store: Option<HostPath>) -> Setup {
+    Setup { base_domain: Some("example.test".parse().unwrap()), takeover: Takeover::Unused, store }
+}
+/// Gives the host an object store of its own.
+pub(super) fn stored(session: &mut Session<'_>) -> Result<()> {
+    init(session, &setup(Some(HostPath::fixed("/usr/local/bin/garage")))).map(drop)
 }
 
 pub(super) fn provisioned(session: &mut Session<'_>) -> Result<()> {
