@@ -279,7 +279,7 @@ impl Verb for AttachArgs {
     const NAME: &'static str = "storage attach";
     const POLICY: Policy = Policy::Root;
     const EXAMPLES: &'static [&'static str] = &[
-        "echo secret | hostkit storage attach blog --endpoint https://s3.example.com --bucket blog-7 --access-key AKIA1",
+        "echo KEY | hostkit storage attach blog --endpoint https://s3.test --bucket b7 --access-key AKIA1",
     ];
 
     fn project(&self) -> Option<&ProjectName> {

@@ -14,6 +14,7 @@ const ASK: &[&str] = &[
     "hostkit project delete blog",
     "hostkit project purge blog",
     "hostkit db delete api",
+    "hostkit redis flush blog",
     "hostkit env edit blog",
     "hostkit env edit blog --no-restart",
     "hostkit secrets set blog API_KEY",
