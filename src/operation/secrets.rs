@@ -141,11 +141,13 @@ pub fn get(session: &Session<'_>, name: &ProjectName, key: &EnvKey, before: bool
     let row = rows.iter().filter(|row| row.name == *key).nth(usize::from(before));
     let row = row.ok_or_else(|| {
         if before && rows.iter().any(|row| row.name == *key) {
-            Fault::new(Code::VariableNotFound, format!("no process has an older value of `{key}` any more"))
-                .next(format!("hostkit secrets get {name} {key}"))
-        } else {
-            missing(name, key)
+            return Fault::new(
+                Code::VariableNotFound,
+                format!("no process has an older value of `{key}` any more"),
+            )
+            .next(format!("hostkit secrets get {name} {key}"));
         }
+        missing(name, key)
     })?;
     session.host.vault.open(&context(name, key, row.version), &row.value)
 }

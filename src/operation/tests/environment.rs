@@ -13,7 +13,7 @@ use crate::{
     },
     operation::{
         environment::{self, Changed, view},
-        lifecycle::{Power, delete, power},
+        lifecycle::{Power, power},
         rollback::{With, rollback},
         secrets::{self, Standing},
         session::{Mode, Outcome, Session},
@@ -140,6 +140,17 @@ fn a_hand_edit_stays_over_a_deploy_and_a_change_and_belongs_to_where_it_was_made
     scene.act(rolled_back).unwrap();
     assert_eq!(part(&scene), "HAND='made'\n", "the release before had it too");
     assert!(scene.act(|s| doctor(s, None)).unwrap().findings.is_empty());
+}
+
+#[test]
+fn a_release_that_is_left_takes_its_hand_edit_with_it_and_brings_it_back() {
+    let scene = Scene::after(&[provisioned, deployed, deployed]);
+    let live = scene.act(|s| s.project(&blog())).unwrap().spec.live_release().unwrap().clone();
+    append(&scene, "HAND='made'\n");
+    scene.act(rolled_back).unwrap();
+    assert_eq!(part(&scene), "");
+    scene.act(|s| rollback(s, &blog(), Some(&live), With::Its)).unwrap();
+    assert_eq!(part(&scene), "HAND='made'\n");
 }
 
 #[test]
@@ -415,7 +426,7 @@ fn without_the_master_key_what_needs_no_secret_goes_on_and_the_rest_says_why_not
     let scene = Scene::after(&[provisioned, deployed, env_set, secret_set, injected]);
     std::fs::remove_file(scene.real("/etc/hostkit/master.key")).unwrap();
     let env: Snapshot = scene.snapshot();
-    let refused: [(&str, Act); 8] = [
+    let refused: [(&str, Act); 9] = [
         ("deploy", deployed),
         ("rollback", rolled_back),
         ("env set", env_set),
@@ -423,21 +434,24 @@ fn without_the_master_key_what_needs_no_secret_goes_on_and_the_rest_says_why_not
         ("secrets set", |s| put_secret(s, "venom", false).map(drop)),
         ("secrets get", |s| secrets::get(s, &blog(), &key("TOKEN"), false).map(drop)),
         ("secrets inject", injected),
-        ("init", |s| crate::operation::init::init(s, &crate::operation::init::Setup::default()).map(drop)),
+        // Its last backup could not be made.
+        ("delete", deleted),
+        ("init", |s| {
+            crate::operation::init::init(s, None, crate::operation::redis::Takeover::Leave).map(drop)
+        }),
     ];
     for (what, act) in refused {
         let error = scene.act(act).unwrap_err();
         assert_eq!(code(&error), Code::VaultKey, "{what}: {error:#}");
         assert_eq!(scene.snapshot(), env, "{what}");
     }
-    let fine: [(&str, Act); 7] = [
+    let fine: [(&str, Act); 6] = [
         ("stop", |s| power(s, &blog(), Power::Stop).map(drop)),
         ("start", |s| power(s, &blog(), Power::Start).map(drop)),
         ("restart", |s| power(s, &blog(), Power::Restart).map(drop)),
         ("secrets list", |s| secrets::list(s, &blog()).map(drop)),
         ("env history", |s| s.store.environments(2000).map(drop)),
         ("doctor", |s| doctor(s, None).map(drop)),
-        ("delete without a last backup", |s| delete(s, &blog(), false).map(drop)),
     ];
     for (what, act) in fine {
         scene.act(act).unwrap_or_else(|e| panic!("{what}: {e:#}"));
