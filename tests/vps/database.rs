@@ -385,7 +385,7 @@ fn what_the_server_goes_on_with_after_a_kill_is_waited_for_and_undone() {
     // Making the database waits for a lock, and goes on when the lock is free, whoever is still there.
     let lock = "runuser -u postgres -- psql -X -c 'BEGIN; LOCK pg_database IN SHARE MODE; SELECT pg_sleep(5)' \
                 >/dev/null 2>&1 & sleep 1; hostkit provision blog >/dev/null 2>&1 & victim=$!; sleep 1.5; \
-                kill -9 $victim; sleep 0.2; hostkit repair";
+                kill -9 $victim; sleep 0.2; hostkit repair && wait && sleep 1";
     vps.run(["bash", "-c", lock]).ok();
     assert_eq!(catalogue(&vps), before);
     vps.expect_healthy();
