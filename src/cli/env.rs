@@ -51,7 +51,7 @@ group! {
 pub(super) const OVERVIEW: &[&str] = &[
     "hostkit env list blog",
     "hostkit env set blog SITE_TITLE='My blog' PAGE_SIZE=20",
-    "hostkit env set blog MAIL_PASSWORD --stdin < password.txt",
+    "echo secret | hostkit env set blog MAIL_PASSWORD --stdin",
     "hostkit rollback blog    # goes back to the environment before",
 ];
 

@@ -13,10 +13,11 @@ use super::{
 use crate::{
     domain::{hostname::Hostname, name::ProjectName},
     operation::{
-        init::init,
+        init::{Setup, init},
         lifecycle::collect,
         redis::Takeover,
         session::{Mode, Outcome},
+        storage::program,
     },
 };
 
@@ -38,6 +39,12 @@ pub(crate) struct InitArgs {
     /// What becomes of a Redis that is in use: close it to all who give no name, or leave it alone
     #[arg(long, value_name = "WHAT", help_heading = "Services")]
     redis: Option<RedisArg>,
+    /// Give it an object store of its own, Garage, which must be installed
+    #[arg(long, help_heading = "Services")]
+    with_storage: bool,
+    /// Where the program of Garage lies, when it is not in /usr/local/bin or /usr/bin
+    #[arg(long, value_name = "FILE", requires = "with_storage", help_heading = "Services")]
+    garage: Option<String>,
     /// Show what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -47,7 +54,7 @@ impl Verb for InitArgs {
     const NAME: &'static str = "init";
     const POLICY: Policy = Policy::Root;
     const EXAMPLES: &'static [&'static str] =
-        &["hostkit init --base-domain example.com", "hostkit init", "hostkit init --dry-run"];
+        &["hostkit init --base-domain example.com", "hostkit init --with-storage", "hostkit init --dry-run"];
 
     fn run(self, cx: &mut Context) -> Result<Answer> {
         let mode = if self.dry_run { Mode::DryRun } else { Mode::Run };
@@ -58,7 +65,8 @@ impl Verb for InitArgs {
             Some(RedisArg::Leave) => Takeover::Leave,
         };
         let (outcome, set, planned) = cx.session(mode, |session| {
-            let (outcome, set) = init(session, self.base_domain.as_ref(), takeover)?;
+            let store = self.with_storage.then(|| program(session, self.garage.as_deref())).transpose()?;
+            let (outcome, set) = init(session, &Setup { base_domain: self.base_domain, takeover, store })?;
             Ok((outcome, set, session.planned.take()))
         })?;
         if let Some(plan) = planned {

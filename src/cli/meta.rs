@@ -147,5 +147,5 @@ A source may say in `hostkit.toml` how it is run. Flags come before it; what it 
   timeout = 60                  # seconds, 1 to 600
 
   [env]
-  required = [\"API_KEY\"]        # a deploy without a value for these in .env is refused
+  required = [\"API_KEY\"]        # a deploy without a value for these is refused
 ";

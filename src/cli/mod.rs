@@ -21,6 +21,7 @@ mod release;
 mod report;
 mod secrets;
 mod status;
+mod storage;
 mod trash;
 mod values;
 mod variables;
@@ -170,6 +171,7 @@ commands! {
     Completions(meta::CompletionsArgs) = "completions";
     Man(meta::ManArgs) = "man";
     Help(meta::HelpArgs) = "help";
+    [Storage(storage) = "storage", "Look into a project's object storage, and change its key"];
     [Project(project) = "project", "Make, list, show, delete and bring back projects"];
     [Backup(backup) = "backup", "Back up everything a project stores, and go back to it"];
     [Checkpoint(checkpoint) = "checkpoint", "Keep a project's database as it is, and go back to it"];
@@ -218,24 +220,8 @@ fn examples(calls: &[&str]) -> String {
 
 /// One run of the program.
 pub(crate) fn main(mut argv: Vec<std::ffi::OsString>, env: context::Environment) -> ExitCode {
-    // Those who read and edit as the caller are no commands of anybody's: they answer with bytes.
-    if let [_, verb, dashes, path] = argv.as_slice()
-        && verb == release::PACK
-        && dashes == "--"
-    {
-        return ended(source::serve(path.as_ref(), false));
-    }
-    if let [_, verb, dashes, path] = argv.as_slice()
-        && verb == env::READ
-        && dashes == "--"
-    {
-        return ended(source::serve(path.as_ref(), true));
-    }
-    if let [_, verb, dashes, words @ ..] = argv.as_slice()
-        && verb == env::EDIT
-        && dashes == "--"
-    {
-        return ended(editor::serve(words));
+    if let Some(well) = serve(&argv, &env) {
+        return if well { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     // Help and versions work on a broken machine: nothing has been looked at yet.
     // However it was called, it is called this.
@@ -262,8 +248,20 @@ pub(crate) fn main(mut argv: Vec<std::ffi::OsString>, env: context::Environment)
     report::finish(name, subject, json, warnings, result)
 }
 
-fn ended(well: bool) -> ExitCode {
-    if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+/// The work of a child of this program that reads or edits as the caller, if this process is one: no
+/// command of anybody's, and it answers with bytes. Whether it went well.
+fn serve(argv: &[std::ffi::OsString], env: &context::Environment) -> Option<bool> {
+    let [_, verb, dashes, words @ ..] = argv else { return None };
+    // A child is given no environment. Whoever comes through `sudo` has this, and would read as root.
+    if dashes != "--" || env.sudo_uid.is_some() {
+        return None;
+    }
+    match (verb.to_str()?, words) {
+        (release::PACK, [path]) => Some(source::serve(path.as_ref(), false)),
+        (env::READ, [path]) => Some(source::serve(path.as_ref(), true)),
+        (env::EDIT, words) => Some(editor::serve(words)),
+        _ => None,
+    }
 }
 
 pub(crate) use self::context::Environment;
@@ -275,6 +273,17 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         command().debug_assert();
+    }
+
+    #[test]
+    fn a_reader_of_files_serves_nobody_who_comes_through_sudo() {
+        let argv = ["hostkit", release::PACK, "--", "/nowhere"].map(Into::into);
+        let sudo = context::Environment { sudo_uid: Some("2000".into()), ..Default::default() };
+        assert_eq!(serve(&argv, &sudo), None);
+        assert_eq!(
+            serve(&["hostkit", "status", "--", "x"].map(Into::into), &context::Environment::default()),
+            None
+        );
     }
 
     #[test]

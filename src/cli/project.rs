@@ -13,7 +13,7 @@ use super::{
     provision::{ProvisionArgs, data},
     trash::{DeleteArgs, PurgeArgs, RestoreArgs},
 };
-use crate::domain::name::ProjectName;
+use crate::{domain::name::ProjectName, operation::provision::Ask};
 
 group! {
     Create(CreateArgs) = "create";
@@ -39,6 +39,9 @@ pub(crate) struct CreateArgs {
     /// Make a database as well
     #[arg(long, conflicts_with = "no_db", help_heading = "Services")]
     with_db: bool,
+    /// Give it a bucket in this host's object store
+    #[arg(long, conflicts_with = "no_storage", help_heading = "Services")]
+    with_storage: bool,
 }
 
 impl Verb for CreateArgs {
@@ -51,7 +54,8 @@ impl Verb for CreateArgs {
         self.provision.project()
     }
     fn run(self, cx: &mut Context) -> Result<Answer> {
-        self.provision.bare(self.with_db).make(cx, self.with_redis)
+        let storage = if self.with_storage { Ask::Yes } else { Ask::No };
+        self.provision.bare(self.with_db).make(cx, self.with_redis, storage)
     }
 }
 

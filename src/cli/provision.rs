@@ -17,9 +17,10 @@ use crate::{
     domain::{command::StartCommand, name::ProjectName, port::Port, runtime::Runtime},
     operation::{
         HostState,
-        provision::{Wish, provision},
+        provision::{Ask, Wish, provision},
         redis::Asked,
         session::{Mode, Outcome},
+        storage::store,
     },
     plan::Foreign,
     project::{ProjectSpec, redis::MEMORY},
@@ -72,8 +73,8 @@ pub(crate) struct WithoutArgs {
     /// Make no database
     #[arg(long, help_heading = "Services")]
     no_db: bool,
-    /// Make no object storage (none is made yet)
-    #[arg(long, hide_short_help = true, help_heading = "Services")]
+    /// Make no object storage
+    #[arg(long, help_heading = "Services")]
     no_storage: bool,
     /// Set up no sign-in service (none is set up yet)
     #[arg(long, hide_short_help = true, help_heading = "Services")]
@@ -107,6 +108,9 @@ pub(crate) struct ProvisionArgs {
     /// The memory of a Redis of its own, in MiB
     #[arg(long, value_name = "MIB", default_value_t = MEMORY, value_parser = clap::value_parser!(u32).range(4..=1_048_576), requires = "redis", help_heading = "Services")]
     redis_memory: u32,
+    /// How much may lie in its bucket, such as `5GiB`; 10 GiB without this
+    #[arg(long, value_name = "SIZE", value_parser = size, help_heading = "Services")]
+    storage_quota: Option<u64>,
 }
 
 /// What kind of Redis a project gets.
@@ -116,6 +120,22 @@ pub(crate) enum RedisKind {
     Shared,
     /// A server of its own
     Dedicated,
+}
+
+/// A number of bytes, such as `500MiB`.
+fn size(text: &str) -> Result<u64, String> {
+    let bad = || "give a size such as 500MiB or 5GiB".to_owned();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let factor: u64 = match &text[digits..] {
+        "" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        "TiB" => 1 << 40,
+        _ => return Err(bad()),
+    };
+    let number: u64 = text[..digits].parse().map_err(|_| bad())?;
+    number.checked_mul(factor).filter(|bytes| *bytes > 0).ok_or_else(bad)
 }
 
 impl ProvisionArgs {
@@ -142,13 +162,14 @@ impl Verb for ProvisionArgs {
     }
 
     fn run(self, cx: &mut Context) -> Result<Answer> {
-        self.make(cx, true)
+        let storage = if self.without.no_storage { Ask::No } else { Ask::IfThere };
+        self.make(cx, true, storage)
     }
 }
 
 impl ProvisionArgs {
     /// Makes the project, `with_services` or only with those that are named.
-    pub(super) fn make(self, cx: &mut Context, with_services: bool) -> Result<Answer> {
+    pub(super) fn make(self, cx: &mut Context, with_services: bool, storage: Ask) -> Result<Answer> {
         let redis = match self.redis {
             Some(RedisKind::Shared) => Some(Asked::Shared),
             Some(RedisKind::Dedicated) => Some(Asked::Dedicated(self.redis_memory)),
@@ -156,6 +177,8 @@ impl ProvisionArgs {
         };
         let wish = Wish {
             redis,
+            storage,
+            quota: self.storage_quota,
             name: self.name.clone(),
             runtime: self.runtime.runtime(),
             start: self.runtime.start(),
@@ -164,15 +187,15 @@ impl ProvisionArgs {
             foreign: if self.adopt { Foreign::Adopt } else { Foreign::Refuse },
         };
         let mode = if self.dry_run { Mode::DryRun } else { Mode::Run };
-        let (outcome, spec, planned) = cx.session(mode, |session| {
+        let (outcome, spec, planned, store) = cx.session(mode, |session| {
             let (outcome, spec) = provision(session, &wish)?;
-            Ok((outcome, spec, session.planned.take()))
+            Ok((outcome, spec, session.planned.take(), store(session)?))
         })?;
         if let Some(plan) = planned {
             return Ok(Answer::planned(&plan).outcome(outcome));
         }
         match self.source {
-            None => Ok(answer(outcome, &spec)),
+            None => Ok(answer(outcome, &spec, storage == Ask::IfThere && store.is_none())),
             Some(source) => {
                 let deploy = DeployArgs::of(self.name, source, self.runtime);
                 let name = spec.name.clone();
@@ -198,9 +221,13 @@ fn summary(outcome: Outcome, spec: &ProjectSpec) -> String {
     }
 }
 
-fn answer(outcome: Outcome, spec: &ProjectSpec) -> Answer {
+fn answer(outcome: Outcome, spec: &ProjectSpec, lacks_storage: bool) -> Answer {
     let name = &spec.name;
-    let answer = Answer::new(summary(outcome, spec), data(spec)).outcome(outcome);
+    let mut text = summary(outcome, spec);
+    if lacks_storage && outcome == Outcome::Changed {
+        text.push_str("\nIt has no object storage, because this host has none: hostkit init --with-storage");
+    }
+    let answer = Answer::new(text, data(spec)).outcome(outcome);
     if spec.live.is_none() { answer.next(format!("hostkit deploy {name} --source DIR")) } else { answer }
 }
 
@@ -210,5 +237,6 @@ pub(super) fn data(spec: &ProjectSpec) -> serde_json::Value {
         "name": spec.name, "uid": spec.uid, "port": spec.port, "domain": spec.domain,
         "url": format!("http://{}", spec.domain), "home": spec.name.home(), "unit": spec.name.unit(),
         "runtime": spec.runtime(), "running": spec.running, "release": spec.live_release(), "kept": spec.kept,
+        "bucket": spec.storage.as_ref().map(|s| &s.bucket),
     })
 }

@@ -52,6 +52,7 @@ fn keys(names: &[EnvKey]) -> Vec<Pair> {
 
 /// Where the value of a secret comes from.
 #[derive(Args, Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "these are flags")]
 struct Origin {
     /// Read the value from standard input
     #[arg(long, conflicts_with = "generate")]
@@ -350,10 +351,14 @@ impl Verb for InjectArgs {
         }
         let there: Vec<&EnvKey> = spec.injected.keys().collect();
         let data = json!({ "secrets": there, "restarted": restarted });
+        let count = match there.len() {
+            1 => "1 secret".to_owned(),
+            n => format!("{n} secrets"),
+        };
         let text = match (outcome, restarted) {
             (Outcome::Unchanged, _) => format!("{name} has them already"),
-            (_, true) => format!("{name} was started anew with {} secrets and is healthy", there.len()),
-            (_, false) => format!("{name} has {} secrets in its environment", there.len()),
+            (_, true) => format!("{name} was started anew with {count} and is healthy"),
+            (_, false) => format!("{name} has {count} in its environment"),
         };
         Ok(Answer::new(text, data).outcome(outcome))
     }

@@ -41,15 +41,18 @@ impl fmt::Debug for Pair {
     }
 }
 
-/// The values of these variables: as typed behind the `=`, from standard input, or asked for. `again` is
+/// Variables with their values.
+pub(super) type Values = Vec<(EnvKey, Secret)>;
+
+/// The values of these variables, and what to warn of: as typed behind the `=`, from standard input, or asked for. `again` is
 /// how to give a value that was not given.
 pub(super) fn gather(
     cx: &Context,
     pairs: &[Pair],
     stdin: bool,
     again: &str,
-) -> Result<(Vec<(EnvKey, Secret)>, Vec<String>)> {
-    let mut found: Vec<(EnvKey, Secret)> = Vec::new();
+) -> Result<(Values, Vec<String>)> {
+    let mut found = Values::new();
     let mut warnings = Vec::new();
     let bare = pairs.iter().filter(|pair| pair.value.is_none()).count();
     if stdin && (bare != 1 || pairs.len() != 1) {
@@ -59,6 +62,7 @@ pub(super) fn gather(
     }
     for pair in pairs {
         let key: EnvKey = pair.name.parse()?;
+        let again = again.replace("KEY", key.as_str());
         if found.iter().any(|(other, _)| *other == key) {
             return Err(Fault::new(Code::InvalidValue, format!("`{key}` is given twice")).next(again).into());
         }

@@ -74,6 +74,8 @@ codes! {
     ServiceDown = "SERVICE_DOWN", 6;
     /// nginx refuses the configuration, or does not load it
     NginxRefused = "NGINX_REFUSED", 6;
+    /// The object storage refuses a request: a key, a quota, a bucket that is not there
+    StorageRefused = "STORAGE_REFUSED", 6;
     /// Too little space or too few inodes are left
     DiskFull = "DISK_FULL", 6;
     /// The registry was written by a newer version

@@ -80,6 +80,18 @@ pub mod host {
     pub fn redis_homes() -> HostPath {
         state().join("redis")
     }
+    /// What the object store is started with: its token and its secret, as systemd reads them.
+    pub fn store_secrets() -> HostPath {
+        secrets().join("garage")
+    }
+    /// The object store's configuration.
+    pub fn store_conf() -> HostPath {
+        etc().join("garage.toml")
+    }
+    /// The object store. No project's name is as short, so no project's unit is called so.
+    pub fn store_unit() -> UnitName {
+        UnitName::own("hostkit-s3.service")
+    }
     /// HostKit's state.
     pub fn state() -> HostPath {
         HostPath::fixed("/var/lib/hostkit")

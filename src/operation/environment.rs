@@ -269,6 +269,23 @@ fn open(host: &Host, name: &ProjectName, part: &Sealed) -> Result<EnvText> {
     Ok(EnvText::parse(host.vault.open(&EnvFile::context(name.as_str()), part)?.reveal())?)
 }
 
+/// Has a file that is gone made with the project's part as it was last known.
+pub(super) fn bring_back(session: &Session<'_>, owner: &str, wanted: &mut [Any]) -> Result<()> {
+    let Ok(name) = owner.parse::<ProjectName>() else { return Ok(()) };
+    let Some(ProjectSpec { uid, env: Some(version), .. }) = session.store.project(&name)?.map(|row| row.spec)
+    else {
+        return Ok(());
+    };
+    for resource in wanted {
+        if let Any::EnvFile(file) = resource
+            && session.host.root.meta(&file.path)?.is_none()
+        {
+            file.users = session.store.environment(uid, version)?.map(|row| row.text);
+        }
+    }
+    Ok(())
+}
+
 /// Where a variable comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum From {
@@ -434,7 +451,9 @@ pub struct Rules {
 
 impl Rules {
     fn of(session: &Session<'_>, spec: &ProjectSpec) -> Result<Self> {
-        let vault = session.store.secrets(spec.uid)?.into_iter().map(|row| row.name).collect();
+        // One that was taken out is the vault's as long as a process may have it.
+        let vault = session.store.secrets(spec.uid)?.into_iter().map(|row| row.name);
+        let vault = vault.chain(spec.injected.keys().cloned()).collect();
         Ok(Self { name: spec.name.clone(), own: env(spec)?.own(), vault })
     }
 

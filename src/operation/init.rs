@@ -6,15 +6,16 @@ use super::{
     database,
     redis::{self, Takeover},
     session::{Mode, Outcome, Session},
+    storage,
 };
 use crate::{
     domain::{
         fault::{Code, Fault},
         hostname::Hostname,
-        layout::{UnitName, host},
+        layout::{HostPath, UnitName, host},
     },
     plan::{Foreign, Plan},
-    project::host_resources,
+    project::{host_resources, storage::store_resources},
     resource::Any,
 };
 
@@ -31,15 +32,22 @@ pub struct Host {
     pub base_domain: Hostname,
 }
 
+/// What a host is to be set up with.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// The domain that new projects' names stand under; `None`: the one before, or a usual one.
+    pub base_domain: Option<Hostname>,
+    /// What becomes of a Redis that is in use.
+    pub takeover: Takeover,
+    /// The program of an object store of its own; `None`: the one it has, if any.
+    pub store: Option<HostPath>,
+}
+
 /// Sets the host up.
-pub fn init(
-    session: &mut Session<'_>,
-    base_domain: Option<&Hostname>,
-    takeover: Takeover,
-) -> Result<(Outcome, Host)> {
+pub fn init(session: &mut Session<'_>, setup: &Setup) -> Result<(Outcome, Host)> {
     let _held = session.enter("", "init")?;
     let before = session.store.setting("base_domain")?;
-    let base_domain = match (base_domain, &before) {
+    let base_domain = match (&setup.base_domain, &before) {
         (Some(domain), _) => domain.clone(),
         (None, Some(domain)) => domain.parse()?,
         (None, None) => DEFAULT_DOMAIN.parse()?,
@@ -47,8 +55,14 @@ pub fn init(
     let known = session.store.setting(VAULT_KEY)?;
     guard_key(session, known.as_deref())?;
     let mut wanted = host_resources(&session.templates)?;
-    wanted.extend(redis::host_resources(session, takeover)?);
+    wanted.extend(redis::host_resources(session, setup.takeover)?);
     wanted.extend(database::cluster(session)?);
+    let known_store = storage::store(session)?;
+    let store = setup.store.clone().or_else(|| known_store.clone());
+    if let Some(program) = &store {
+        storage::require_ports(session)?;
+        wanted.extend(store_resources(program));
+    }
     // What was set up on a server that does not answer now stays HostKit's, and is not looked at.
     let at_hand = |r: &Any| !matches!(r, Any::Cluster(_)) || wanted.iter().any(|w| w.id() == r.id());
     let (owned, away): (Vec<Any>, Vec<Any>) = session.store.owned("")?.into_iter().partition(at_hand);
@@ -56,14 +70,18 @@ pub fn init(
     let plan = Plan::between(owned, wanted, Foreign::Adopt, &session.host)?;
     let same = before.as_deref() == Some(base_domain.as_str())
         && known.is_some()
-        && takeover == Takeover::Unused
+        && setup.takeover == Takeover::Unused
+        && store == known_store
         && !session.store.owned("")?.is_empty();
     let outcome = if plan.is_noop() && same {
         Outcome::Unchanged
     } else {
         session.carry_out("", "init", &plan, |registry| {
             registry.set("base_domain", base_domain.as_str())?;
-            redis::remember(registry, takeover)?;
+            redis::remember(registry, setup.takeover)?;
+            if let Some(program) = &store {
+                registry.set(storage::STORE, &program.to_string())?;
+            }
             registry.own("", plan.wanted().chain(&away))
         })?
     };

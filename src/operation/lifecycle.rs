@@ -9,6 +9,7 @@ use super::{
     provision::free_port,
     redis, secrets,
     session::{Mode, Outcome, Session},
+    storage,
 };
 use crate::{
     domain::{
@@ -163,6 +164,7 @@ pub fn delete(session: &mut Session<'_>, name: &ProjectName, last: bool) -> Resu
     let outcome = session.carry_out(name.as_str(), "delete", &plan, |registry| registry.trash(&row))?;
     if session.mode == Mode::Run {
         redis::forget(session, &row.spec);
+        storage::forget(session, &row.spec);
     }
     database::forget(session, row.spec.uid);
     Ok((outcome, row))
@@ -198,6 +200,7 @@ pub fn restore(session: &mut Session<'_>, name: &ProjectName) -> Result<(Outcome
     }
     backup::reclaim(session, &spec)?;
     redis::readmit(session, &mut spec)?;
+    storage::readmit(session, &mut spec)?;
     if session.mode == Mode::Run {
         backup::revive(session, &spec)?;
     }
@@ -219,6 +222,7 @@ pub fn purge(session: &mut Session<'_>, name: &ProjectName) -> Result<(Outcome, 
     if session.mode == Mode::Run {
         empty(session, &row.spec)?;
         redis::shred(session, &row.spec)?;
+        storage::shred(session, &row.spec);
     }
     Ok((outcome, row))
 }
@@ -294,6 +298,7 @@ pub fn collect(session: &mut Session<'_>) -> Result<usize> {
             gone += database::drop_gone(session, uid)?;
         }
     }
+    gone += storage::collect(session);
     for trash in [host::home_trash(), host::log_trash()] {
         for entry in session.host.root.list(&trash)? {
             let Some(owner) = spare(&entry, &known) else { continue };

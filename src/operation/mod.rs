@@ -13,6 +13,7 @@ pub mod redis;
 pub mod rollback;
 pub mod secrets;
 pub mod session;
+pub mod storage;
 pub mod survey;
 
 use std::time::Instant;

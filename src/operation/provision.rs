@@ -6,6 +6,7 @@ use super::{
     database,
     redis::{self, Asked},
     session::{Outcome, Session},
+    storage,
 };
 use crate::{
     domain::{
@@ -27,6 +28,18 @@ const FIRST_LOGIN: u32 = 1000;
 /// Numbers from here on are given out by others: containers, `nobody`.
 const LAST_LOGIN: u32 = 60_000;
 
+/// Whether a service is asked for. What a project has already is never taken away by asking for less.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ask {
+    /// It is to be left out.
+    #[default]
+    No,
+    /// It is made where the host has it.
+    IfThere,
+    /// It is made, or nothing is.
+    Yes,
+}
+
 /// What is asked for.
 #[derive(Clone, Debug)]
 pub struct Wish {
@@ -44,6 +57,10 @@ pub struct Wish {
     pub database: bool,
     /// Whether an account or a file that exists may be taken over.
     pub foreign: Foreign,
+    /// Whether it is to have object storage.
+    pub storage: Ask,
+    /// How many bytes may lie in its bucket; `None`: as many as until now, or the usual number.
+    pub quota: Option<u64>,
 }
 
 /// Provisions a project; says what it is now.
@@ -59,6 +76,7 @@ pub fn provision(session: &mut Session<'_>, wish: &Wish) -> Result<(Outcome, Pro
     if wish.database && spec.database.is_none() {
         spec.database = Some(database::fresh(session, &spec)?);
     }
+    storage::furnish(session, &mut spec, wish)?;
     let adopted = session.host.accounts.find(spec.name.as_str())?.is_some();
     let owned = session.store.owned(spec.name.as_str())?;
     let exists = session.store.project(&wish.name)?.is_some();
@@ -128,6 +146,7 @@ fn fresh(session: &Session<'_>, wish: &Wish) -> Result<ProjectSpec> {
         backups: None,
         redis: None,
         database: None,
+        storage: None,
     })
 }
 

@@ -126,8 +126,9 @@ fn take_over(session: &Session<'_>, takeover: Takeover) -> Result<u32> {
         _ => 0,
     };
     match (takeover, found) {
-        (Takeover::Close, _) => Ok(databases),
-        (_, Stranger::Let { keys: 0, others: 0, .. } | Stranger::Down) => Ok(databases),
+        (Takeover::Close, _) | (_, Stranger::Let { keys: 0, others: 0, .. } | Stranger::Down) => {
+            Ok(databases)
+        }
         (_, Stranger::Let { keys, others, .. }) => {
             Err(refuse(format!("Redis is in use ({keys} keys, {others} connections)")).into())
         }
@@ -268,17 +269,13 @@ pub(super) fn forget(session: &mut Session<'_>, spec: &ProjectSpec) {
 /// Removes what is left of the Redis of a project that nobody can have back.
 pub(super) fn shred(session: &mut Session<'_>, spec: &ProjectSpec) -> Result<()> {
     let Some(redis) = &spec.redis else { return Ok(()) };
-    match redis.trash(spec) {
-        Some(trash) => {
-            let key = redis.door(&spec.name).key;
-            session.host.root.remove(&key.parent().join(&format!("{}.gone", key.file_name())))?;
-            session.host.root.shred(&trash)
-        }
-        None => {
-            forget(session, spec);
-            Ok(())
-        }
-    }
+    let Some(trash) = redis.trash(spec) else {
+        forget(session, spec);
+        return Ok(());
+    };
+    let key = redis.door(&spec.name).key;
+    session.host.root.remove(&key.parent().join(&format!("{}.gone", key.file_name())))?;
+    session.host.root.shred(&trash)
 }
 
 /// What there is to know of a project's Redis.

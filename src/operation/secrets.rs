@@ -139,7 +139,14 @@ pub fn get(session: &Session<'_>, name: &ProjectName, key: &EnvKey, before: bool
     let spec = session.project(name)?.spec;
     let rows = session.store.secrets(spec.uid)?;
     let row = rows.iter().filter(|row| row.name == *key).nth(usize::from(before));
-    let row = row.ok_or_else(|| missing(name, key))?;
+    let row = row.ok_or_else(|| {
+        if before && rows.iter().any(|row| row.name == *key) {
+            Fault::new(Code::VariableNotFound, format!("no process has an older value of `{key}` any more"))
+                .next(format!("hostkit secrets get {name} {key}"))
+        } else {
+            missing(name, key)
+        }
+    })?;
     session.host.vault.open(&context(name, key, row.version), &row.value)
 }
 

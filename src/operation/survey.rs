@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::{
     backup::schedule::overdue,
+    environment::bring_back,
     init::VAULT_KEY,
     session::{Mode, Outcome, Session},
 };
@@ -233,10 +234,12 @@ fn mend(session: &mut Session<'_>, owner: &str) -> Result<usize> {
         session.project(&owner.parse()?)?;
     }
     let owned = session.store.owned(owner)?;
-    let plan = Plan::between(owned.clone(), owned, Foreign::Refuse, &session.host)?;
+    let mut wanted = owned.clone();
+    bring_back(session, owner, &mut wanted)?;
+    let plan = Plan::between(owned.clone(), wanted, Foreign::Refuse, &session.host)?;
     let due = plan.changes().count();
     if due > 0 {
-        session.carry_out(owner, "repair", &plan, |registry| registry.own(owner, plan.wanted()))?;
+        session.carry_out(owner, "repair", &plan, |registry| registry.own(owner, owned.iter()))?;
     }
     Ok(due)
 }

@@ -11,6 +11,7 @@ mod resources;
 pub mod schedule;
 mod service;
 mod spec;
+pub mod storage;
 pub mod template;
 
 pub use self::{
@@ -18,4 +19,5 @@ pub use self::{
     resources::{env, host_resources, project_resources, release},
     service::DataService,
     spec::{Injected, Launch, ProjectSpec, Stand},
+    storage::{Storage, StorageKey},
 };

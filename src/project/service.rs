@@ -24,14 +24,16 @@ impl ProjectSpec {
     pub fn services(&self) -> Vec<&dyn DataService> {
         let database = self.database.as_ref().map(|service| service as &dyn DataService);
         let redis = self.redis.as_ref().map(|service| service as &dyn DataService);
-        [database, redis].into_iter().flatten().collect()
+        let storage = self.storage.as_ref().map(|service| service as &dyn DataService);
+        [database, redis, storage].into_iter().flatten().collect()
     }
 
     /// Lets every credential go that was valid before the current one; says whether there was one.
     pub fn retire(&mut self) -> bool {
         let database = self.database.as_mut().map(|service| service as &mut dyn DataService);
         let redis = self.redis.as_mut().map(|service| service as &mut dyn DataService);
-        let services = [database, redis].into_iter().flatten();
+        let storage = self.storage.as_mut().map(|service| service as &mut dyn DataService);
+        let services = [database, redis, storage].into_iter().flatten();
         services.filter_map(|service| service.retire().then_some(())).count() > 0
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Redis, database::Database, detect::Workdir, schedule::Schedule};
+use super::{Redis, database::Database, detect::Workdir, schedule::Schedule, storage::Storage};
 use crate::domain::{
     command::StartCommand, env::EnvKey, hostname::Hostname, name::ProjectName, port::Port,
     release::ReleaseId, runtime::Runtime, secret::Sealed, shared_dir::SharedDir,
@@ -110,6 +110,9 @@ pub struct ProjectSpec {
     /// Its database.
     #[serde(default)]
     pub database: Option<Database>,
+    /// Its object storage, if it has any.
+    #[serde(default)]
+    pub storage: Option<Storage>,
 }
 
 impl ProjectSpec {

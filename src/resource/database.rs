@@ -120,9 +120,10 @@ impl Resource for Database {
             host.postgres.drop_database(&self.name)
         }
     }
-    /// A database needs its role, which is another resource.
     #[cfg(test)]
     fn sample() -> Option<Self> {
-        None
+        let name = SqlName::own("sample_db");
+        // The one role that is there on every server.
+        Some(Self { gone: name.gone(2000), name, role: SqlName::own(SUPERUSER) })
     }
 }

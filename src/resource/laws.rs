@@ -119,12 +119,21 @@ fn observing_crosses_no_effect() {
     }
 }
 
-/// A database needs its role, a user of a Redis server the server, a release a staged tree, a service and a
-/// timer their unit files, and what changes places needs two of it: the crash matrix of `operation` covers
-/// them in their surroundings.
+/// A key needs its bucket, a store its unit file, a user of a Redis server the server, a
+/// release a staged tree, a service and a timer their unit files, and what changes places needs two of it:
+/// the crash matrix of `operation` covers them in their surroundings.
 #[test]
 fn only_these_kinds_cannot_stand_alone() {
-    let dependent =
-        ["database", "database-swap", "redis-user", "redis-swap", "release", "tree-swap", "service", "timer"];
+    let dependent = [
+        "database-swap",
+        "bucket-key",
+        "object-store",
+        "redis-user",
+        "redis-swap",
+        "release",
+        "tree-swap",
+        "service",
+        "timer",
+    ];
     assert_eq!(Any::samples().1, dependent);
 }

@@ -1,7 +1,10 @@
 //! What a resource is: four verbs over one thing on the host, and the list of the kinds there are.
 
 mod account;
+mod bucket;
+mod bucket_key;
 mod cluster;
+mod daemon_secrets;
 mod database;
 mod database_swap;
 mod directory;
@@ -12,6 +15,7 @@ mod key_file;
 mod laws;
 mod link;
 mod log_file;
+mod object_store;
 mod redis_server;
 mod redis_swap;
 mod redis_user;
@@ -30,7 +34,10 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use self::{
     account::UnixAccount,
+    bucket::Bucket,
+    bucket_key::BucketKey,
     cluster::Cluster,
+    daemon_secrets::DaemonSecrets,
     database::Database,
     database_swap::DatabaseSwap,
     directory::Directory,
@@ -39,6 +46,7 @@ pub use self::{
     key_file::KeyFile,
     link::Link,
     log_file::LogFile,
+    object_store::ObjectStore,
     redis_server::RedisServer,
     redis_swap::RedisSwap,
     redis_user::RedisUser,
@@ -181,6 +189,10 @@ kinds! {
     role::Role,
     database::Database,
     database_swap::DatabaseSwap,
+    bucket::Bucket,
+    bucket_key::BucketKey,
+    daemon_secrets::DaemonSecrets,
+    object_store::ObjectStore,
     directory::Directory,
     env_file::EnvFile,
     file::ManagedFile,

@@ -56,6 +56,7 @@ pub struct RedisServer {
 
 /// A server as it was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Found {
     conf: <ManagedFile as Resource>::Found,
     unit: <Unit as Resource>::Found,
@@ -215,7 +216,7 @@ impl Resource for RedisServer {
         })
     }
     fn compare(&self, found: &Found) -> State {
-        if found.conf.is_none() && found.unit == Default::default() {
+        if found.conf.is_none() && found.unit == <Unit as Resource>::Found::default() {
             return State::Missing;
         }
         match (self.conf.compare(&found.conf), self.unit.compare(&found.unit)) {

@@ -18,7 +18,10 @@ use crate::{
         fault::{Code, Fault},
         layout::{HostPath, UnitName},
     },
-    system::{Host, UnitStatus, process, systemd::invocation},
+    system::{
+        Host, UnitStatus, process,
+        systemd::{Invocation, invocation},
+    },
 };
 
 /// How long to wait between two looks.
@@ -127,6 +130,18 @@ impl Service {
     }
 }
 
+/// Whether a unit was started after the last change to these.
+pub(super) fn is_fresh(start: &Invocation, inputs: &[HostPath], host: &Host) -> Result<bool> {
+    let now = host.clock.now();
+    let now = (now.as_second(), i64::from(now.subsec_nanosecond()));
+    let mut fresh = true;
+    for input in inputs {
+        // What claims to be from the future says nothing about when it changed.
+        fresh &= host.root.meta(input)?.is_some_and(|m| m.changed <= start.meta.changed || m.changed > now);
+    }
+    Ok(fresh)
+}
+
 /// Waits until a started unit is healthy; fails at once when its process ends.
 fn await_health(unit: &UnitName, health: &Health, host: &Host) -> Result<()> {
     let started = invocation(&host.root, unit)?.map(|i| i.id);
@@ -207,15 +222,7 @@ impl Resource for Service {
                 exists && host.systemd.list()?.get(self.unit.as_str()).is_some_and(UnitStatus::is_waiting);
             return Ok(Found { waiting, ..Found::default() });
         };
-        let now = host.clock.now();
-        let now = (now.as_second(), i64::from(now.subsec_nanosecond()));
-        let mut fresh = true;
-        for input in &self.inputs {
-            // What claims to be from the future says nothing about when it changed.
-            fresh &=
-                host.root.meta(input)?.is_some_and(|m| m.changed <= start.meta.changed || m.changed > now);
-        }
-        Ok(Found { running: true, fresh, waiting: false })
+        Ok(Found { running: true, fresh: is_fresh(&start, &self.inputs, host)?, waiting: false })
     }
     fn compare(&self, found: &Found) -> State {
         match (self.running, found.running) {

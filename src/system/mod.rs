@@ -16,6 +16,7 @@ pub mod invoker;
 pub mod lock;
 pub mod net;
 pub mod nginx;
+pub mod objects;
 pub mod postgres;
 pub mod process;
 pub mod redis;
@@ -39,6 +40,7 @@ pub use self::{
     lock::Lock,
     net::Net,
     nginx::Nginx,
+    objects::{Buckets, Objects},
     postgres::Postgres,
     redis::Redis,
     systemd::{Systemd, UnitStatus},
@@ -64,6 +66,10 @@ pub struct Host {
     pub copies: Box<dyn Copies>,
     /// The database server.
     pub postgres: Box<dyn Postgres>,
+    /// The host's own object store: buckets, and the keys to them.
+    pub buckets: Box<dyn Buckets>,
+    /// What lies in buckets, wherever they are.
+    pub objects: Box<dyn Objects>,
     /// Secrets.
     pub vault: Vault,
     /// Time.
@@ -88,6 +94,11 @@ impl Host {
             net: Box::new(net::Loopback),
             copies: Box::new(backup::Programs),
             postgres: Box::new(postgres::Server::default()),
+            buckets: Box::new(objects::Garage::new(
+                layout::host::store_secrets().as_path().to_owned(),
+                objects::ADMIN_PORT,
+            )),
+            objects: Box::new(objects::S3::default()),
             vault: Vault::new(layout::host::master_key().as_path().to_owned()),
             clock: Box::new(clock::System),
         })

@@ -36,7 +36,7 @@ pub const PORT: u16 = 6379;
 const CONNECT: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(20);
 /// How long it may take to write all its data to the disk.
-const SAVE: Duration = Duration::from_secs(600);
+const SAVE: Duration = Duration::from_mins(10);
 
 /// A server, and how HostKit gets in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

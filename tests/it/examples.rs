@@ -14,10 +14,13 @@ const ASK: &[&str] = &[
     "hostkit project delete blog",
     "hostkit project purge blog",
     "hostkit db delete api",
+    "hostkit redis flush blog",
     "hostkit env edit blog",
     "hostkit env edit blog --no-restart",
     "hostkit secrets set blog API_KEY",
 ];
+/// What ends otherwise because of what the project has: a bucket of its own.
+const HAS: &[&str] = &["hostkit storage attach"];
 /// What does not end by itself.
 const ENDLESS: &[&str] = &["hostkit logs api -f"];
 /// How `Scene` shows a release that an example names.
@@ -34,6 +37,9 @@ fn examples(command: &str) -> Vec<String> {
 /// A host with what the examples speak of: `blog` with two releases, `api` running.
 fn scene(command: &str, deleted: bool) -> Scene {
     let scene = Scene::new();
+    if command.starts_with("storage") {
+        let _ = scene.hostkit(&["init", "--with-storage"]).ok();
+    }
     for line in [
         "provision blog --static --source examples/static",
         "deploy blog --source examples/static",
@@ -138,6 +144,7 @@ fn every_example_does_what_it_says() {
             let (code, said) = run(&scene, workplace.path(), &call, &input);
             let expected = match call.as_str() {
                 c if ASK.contains(&c) => Some(2),
+                c if HAS.iter().any(|has| c.starts_with(has)) => Some(5),
                 c if ENDLESS.contains(&c) => None,
                 _ => Some(0),
             };

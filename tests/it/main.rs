@@ -11,6 +11,7 @@
 mod architecture;
 mod deploy;
 mod docs;
+mod environment;
 mod errors;
 mod examples;
 mod golden;

@@ -376,3 +376,19 @@ fn no_password_is_in_a_record_a_log_or_an_argument() {
         said.check(!said.stdout.contains(&password), "no password");
     }
 }
+
+#[test]
+fn what_the_server_goes_on_with_after_a_kill_is_waited_for_and_undone() {
+    let Some(vps) = Vps::boot() else { return };
+    vps.hostkit(["provision", "shop"]).ok();
+    let before = catalogue(&vps);
+    // Making the database waits for a lock, and goes on when the lock is free, whoever is still there.
+    let lock = "runuser -u postgres -- psql -X -c 'BEGIN; LOCK pg_database IN SHARE MODE; SELECT pg_sleep(5)' \
+                >/dev/null 2>&1 & sleep 1; hostkit provision blog >/dev/null 2>&1 & victim=$!; sleep 1.5; \
+                kill -9 $victim; sleep 0.2; hostkit repair";
+    vps.run(["bash", "-c", lock]).ok();
+    assert_eq!(catalogue(&vps), before);
+    vps.expect_healthy();
+    vps.hostkit(["provision", "blog"]).ok();
+    vps.hostkit(["db", "query", "blog", "--write", "CREATE TABLE t (i int)"]).ok();
+}

@@ -3,6 +3,7 @@
 
 use std::{
     path::{Path, PathBuf},
+    process::Command,
     sync::OnceLock,
 };
 
@@ -17,6 +18,8 @@ use crate::{
 const PACKAGES: &str = "vps-packages";
 /// The whole of an installed server.
 const INSTALLED: &str = "vps-installed";
+/// Garage and a client for it. It lies under the other layers: what runs there must not be covered.
+const GARAGE: &str = "vps-garage";
 /// The domain under which projects answer.
 pub(crate) const DOMAIN: &str = "example.test";
 
@@ -34,8 +37,8 @@ pub(crate) fn binary() -> Option<PathBuf> {
     None
 }
 
-/// Boots a server with the program installed.
-pub(crate) fn boot(binary: &Path) -> Server {
+/// Boots a server with the program installed, and with Garage if it is wanted.
+pub(crate) fn boot(binary: &Path, garage: bool) -> Server {
     // Made once; when it fails, it fails once, and every test says why.
     static LAYER: OnceLock<Result<(), String>> = OnceLock::new();
     let made = LAYER.get_or_init(|| {
@@ -46,7 +49,32 @@ pub(crate) fn boot(binary: &Path) -> Server {
     if let Err(why) = made {
         panic!("no server with HostKit could be made: {why}");
     }
+    if garage {
+        prepare_garage();
+        return Server::up(&[GARAGE, INSTALLED]);
+    }
     Server::up(&[INSTALLED])
+}
+
+fn prepare_garage() {
+    let left = server::collect(Command::new(root().join("tests/garage")), Vec::new());
+    assert!(left.status.success(), "tests/garage: {}", String::from_utf8_lossy(&left.stderr));
+    let program = String::from_utf8_lossy(&left.stdout).trim().to_owned();
+    let bytes = read(Path::new(&program));
+    let whole = key(&[program.as_bytes(), &bytes.len().to_le_bytes()]);
+    if server::has_layer(GARAGE, &whole) {
+        return;
+    }
+    eprintln!("making the layer `{GARAGE}` (once)");
+    let server = Server::up(&[]);
+    let install = ["sh", "-c", "cat >/usr/local/bin/garage && chmod 0755 /usr/local/bin/garage"];
+    let left = server.run(&install.map(str::to_owned), bytes);
+    assert!(left.status.success(), "installing Garage: {}", String::from_utf8_lossy(&left.stderr));
+    succeed(&server, &["apt-get", "update", "-qq"]);
+    succeed(&server, &["apt-get", "install", "-y", "-qq", "--no-install-recommends", "python3-boto3"]);
+    // The layers above bring a Python of their own, whose directories hide those of this one.
+    succeed(&server, &["cp", "-a", "/usr/lib/python3/dist-packages", "/opt/s3-client"]);
+    server.save(GARAGE, &whole);
 }
 
 fn prepare(binary: &Path) {

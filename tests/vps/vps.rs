@@ -29,6 +29,7 @@ pub(crate) struct Builder {
     users: BTreeSet<String>,
     administrators: BTreeSet<String>,
     files: Vec<(String, String)>,
+    garage: bool,
 }
 
 impl Builder {
@@ -51,10 +52,16 @@ impl Builder {
         self
     }
 
+    /// Garage, installed as an administrator would, and a usual S3 client.
+    pub(crate) fn garage(mut self) -> Self {
+        self.garage = true;
+        self
+    }
+
     /// Boots the server; `None` when there is no program to test.
     pub(crate) fn boot(self) -> Option<Vps> {
         let binary = image::binary()?;
-        let vps = Vps { server: image::boot(&binary), users: self.users };
+        let vps = Vps { server: image::boot(&binary, self.garage), users: self.users };
         for (path, text) in &self.files {
             vps.write(path, text.as_str());
         }

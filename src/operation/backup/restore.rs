@@ -22,11 +22,11 @@ use crate::{
         HostState,
         environment::Draft,
         lifecycle,
-        provision::{Wish, provision},
+        provision::{Ask, Wish, provision},
         redis::Asked,
     },
     plan::{Foreign, Plan},
-    project::redis::Home,
+    project::{redis::Home, storage::Place},
     resource::{Any, TreeSwap},
     system::{
         Vault,
@@ -159,6 +159,10 @@ pub fn adopt(
     let Some(Entry { spec, vault }) = entry else {
         bail!(Fault::new(Code::InvalidBackup, "it says nothing of its project: is it a checkpoint?"))
     };
+    let quota = match spec.storage.as_ref().map(|storage| &storage.place) {
+        Some(Place::Own { quota }) => Some(*quota),
+        Some(Place::Elsewhere { .. }) | None => None,
+    };
     let wish = Wish {
         name: name.clone(),
         runtime: spec.asked.or(spec.runtime()),
@@ -168,6 +172,9 @@ pub fn adopt(
             Home::Shared(_) => Asked::Any,
             Home::Dedicated { memory } => Asked::Dedicated(memory),
         }),
+        // A bucket elsewhere is the old project's: the provider says who opens it.
+        storage: if quota.is_some() { Ask::IfThere } else { Ask::No },
+        quota,
         port: None,
         foreign: Foreign::Refuse,
     };

@@ -5,8 +5,8 @@ use super::{
     backup::{backed_up, filled, gone_back, scheduled, spoiled, unscheduled},
     scene::{
         Act, Scene, Snapshot, brought_back, database_gone, database_made, deleted, deployed,
-        deployed_otherwise, deployed_static, provisioned, provisioned_bare, purged, restarted, rolled_back,
-        rotated, stopped, written,
+        deployed_otherwise, deployed_static, env_set, injected, provisioned, provisioned_bare, purged,
+        restarted, rolled_back, rotated, secret_set, secret_unset, stopped, written,
     },
 };
 use crate::{
@@ -14,16 +14,17 @@ use crate::{
     system::Tripwire,
 };
 
-/// Every kind of operation, with what comes before it.
+/// Every kind of operation, with what comes before it. What has nothing to do with services is done
+/// without them: each adds effects to every operation, and so points to die at.
 const OPERATIONS: &[(&str, &[Act], Act)] = &[
     ("provision", &[], provisioned),
-    ("first deploy", &[provisioned], deployed),
-    ("deploy of another unit", &[provisioned, deployed], deployed_otherwise),
-    ("deploy of a static site", &[provisioned, deployed], deployed_static),
-    ("rollback", &[provisioned, deployed, deployed_otherwise], rolled_back),
-    ("rollback from static", &[provisioned, deployed, deployed_static], rolled_back),
-    ("stop", &[provisioned, deployed], stopped),
-    ("restart", &[provisioned, deployed], restarted),
+    ("first deploy", &[provisioned_bare], deployed),
+    ("deploy of another unit", &[provisioned_bare, deployed], deployed_otherwise),
+    ("deploy of a static site", &[provisioned_bare, deployed], deployed_static),
+    ("rollback", &[provisioned_bare, deployed, deployed_otherwise], rolled_back),
+    ("rollback from static", &[provisioned_bare, deployed, deployed_static], rolled_back),
+    ("stop", &[provisioned_bare, deployed], stopped),
+    ("restart", &[provisioned_bare, deployed], restarted),
     ("delete", &[provisioned, deployed, deployed_otherwise], deleted),
     ("restore", &[provisioned, deployed, deployed_otherwise, deleted], brought_back),
     ("db create", &[provisioned_bare, deployed], database_made),
@@ -34,10 +35,16 @@ const OPERATIONS: &[(&str, &[Act], Act)] = &[
     ("db rotate back", &[provisioned, deployed, rotated, restarted], rotated),
     ("restart after a rotation", &[provisioned, deployed, written, rotated], restarted),
     ("delete with data", &[provisioned, deployed, written], deleted),
-    ("purge", &[provisioned, deployed, deleted], purged),
+    ("change of the environment", &[provisioned_bare, deployed], env_set),
+    ("rollback of the environment", &[provisioned_bare, deployed, env_set], rolled_back),
+    ("secret", &[provisioned_bare, deployed], secret_set),
+    ("inject", &[provisioned_bare, deployed, env_set, secret_set], injected),
+    ("inject of less", &[provisioned_bare, deployed, secret_set, injected, secret_unset], injected),
+    ("deploy with a secret", &[provisioned_bare, deployed, secret_set], deployed),
+    ("purge", &[provisioned_bare, deployed, deleted], purged),
     ("going back to a backup", &[provisioned, deployed, filled, backed_up, spoiled], gone_back),
-    ("having backups made", &[provisioned], scheduled),
-    ("having none made any more", &[provisioned, scheduled], unscheduled),
+    ("having backups made", &[provisioned_bare], scheduled),
+    ("having none made any more", &[provisioned_bare, scheduled], unscheduled),
 ];
 
 fn after(base: &Scene, act: Act) -> Snapshot {
@@ -78,7 +85,7 @@ fn similar(now: &Snapshot, other: &Snapshot, name: &str, when: &str) {
 #[test]
 fn dying_anywhere_leaves_the_world_as_before_or_as_it_was_to_become() {
     let mut points = 0;
-    for (name, setup, act) in OPERATIONS.iter().chain(super::redis::ACTS) {
+    for (name, setup, act) in OPERATIONS.iter().chain(super::redis::ACTS).chain(super::storage::ACTS) {
         let base = Scene::after(setup);
         let (before, after) = (base.snapshot(), after(&base, *act));
         for n in 1.. {
@@ -98,7 +105,7 @@ fn dying_anywhere_leaves_the_world_as_before_or_as_it_was_to_become() {
 #[test]
 fn dying_again_while_recovering_changes_nothing_about_that() {
     let mut pairs = 0;
-    for (name, setup, act) in OPERATIONS {
+    for (name, setup, act) in OPERATIONS.iter().chain(&super::storage::ACTS[..super::storage::TWICE]) {
         let base = Scene::after(setup);
         let (before, after) = (base.snapshot(), after(&base, *act));
         for n in 1.. {
@@ -107,9 +114,9 @@ fn dying_again_while_recovering_changes_nothing_about_that() {
                 break;
             }
             // The earlier points have shorter recoveries that are all part of the later ones; every
-            // third keeps the suite quick and still meets each step in each of its states. Going back has
+            // fifth keeps the suite quick and still meets each step in each of its states. Going back has
             // few of them: most of what it does comes before its operation.
-            let stride = if name.starts_with("going back") { 11 } else { 3 };
+            let stride = if name.starts_with("going back") { 11 } else { 5 };
             if n % stride != 0 {
                 continue;
             }
@@ -137,7 +144,7 @@ fn dying_again_while_recovering_changes_nothing_about_that() {
 
 #[test]
 fn a_dry_run_crosses_no_effect_and_leaves_no_trace() {
-    for (name, setup, act) in OPERATIONS.iter().chain(super::redis::ACTS) {
+    for (name, setup, act) in OPERATIONS.iter().chain(super::redis::ACTS).chain(super::storage::ACTS) {
         let base = Scene::after(setup);
         let (before, wire) = (base.snapshot(), Tripwire::default());
         base.act_wired(wire.clone(), Mode::DryRun, act).unwrap();

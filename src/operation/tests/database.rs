@@ -9,10 +9,9 @@ use crate::{
     domain::fault::{Code, Fault},
     operation::{
         database::{copy, rotate},
-        init::init,
+        init::{Setup, init},
         lifecycle::collect,
         provision::provision,
-        redis::Takeover,
         session::{Mode, Session},
         survey::doctor,
     },
@@ -144,12 +143,12 @@ fn a_server_that_is_down_or_missing_is_said_and_nothing_is_half_made() {
     scene.world.state().postgres.as_mut().unwrap().down = true;
     assert_eq!(fault(&scene, provisioned).code, Code::ServiceDown);
     let mut heard = Warnings::default();
-    scene.act_heard(&mut heard, Mode::Run, |s| init(s, None, Takeover::Unused)).unwrap();
+    scene.act_heard(&mut heard, Mode::Run, |s| init(s, &Setup::default())).unwrap();
     assert_eq!(heard.0.len(), 1, "{:?}", heard.0);
     scene.act(provisioned_bare).unwrap();
     scene.world.state().postgres.as_mut().unwrap().down = false;
     scene.act(provisioned).unwrap();
-    scene.act(|s| init(s, None, Takeover::Unused)).unwrap();
+    scene.act(|s| init(s, &Setup::default())).unwrap();
     assert!(
         scene.act_wired(Tripwire::default(), Mode::DryRun, |s| doctor(s, None)).unwrap().findings.is_empty()
     );
@@ -159,12 +158,12 @@ fn a_server_that_is_down_or_missing_is_said_and_nothing_is_half_made() {
     let missing = fault(&scene, provisioned);
     assert_eq!(missing.code, Code::ProgramMissing);
     assert!(missing.next[0].contains("apt-get install postgresql"), "{missing:?}");
-    scene.act(|s| init(s, None, Takeover::Unused)).unwrap();
+    scene.act(|s| init(s, &Setup::default())).unwrap();
 
     // Installed after `init`.
     scene.world.state().postgres = Some(Cluster::default());
     assert_eq!(fault(&scene, provisioned).code, Code::NotInitialised);
-    scene.act(|s| init(s, None, Takeover::Unused)).unwrap();
+    scene.act(|s| init(s, &Setup::default())).unwrap();
     scene.act(provisioned).unwrap();
 }
 

@@ -1,10 +1,12 @@
 //! A project's Redis, over the fake: what is given out, what stays, and that nobody is locked out.
 
-use super::scene::{Act, Scene, brought_back, deleted, deployed, provisioned, purged, restarted, wish};
+use super::scene::{
+    Act, Scene, brought_back, deleted, deployed, provisioned, purged, restarted, setup, wish,
+};
 use crate::{
     domain::{acl::Grant, fault::Fault, layout, name::ProjectName},
     operation::{
-        init::init,
+        init::{Setup, init},
         provision::{Wish, provision},
         redis::{Asked, Takeover, flush, info, rotate},
         session::{Mode, Outcome, Session},
@@ -206,7 +208,7 @@ impl std::ops::DerefMut for Mine<'_> {
 // --- the host ---------------------------------------------------------------------------------------
 
 fn set_up(takeover: Takeover) -> impl Fn(&mut Session<'_>) -> anyhow::Result<()> {
-    move |session| init(session, Some(&"example.test".parse()?), takeover).map(drop)
+    move |session| init(session, &Setup { takeover, ..setup(None) }).map(drop)
 }
 
 #[test]

@@ -9,16 +9,21 @@ use std::{
 use anyhow::Result;
 
 use crate::{
-    domain::layout,
+    domain::{
+        layout::{self, HostPath},
+        secret::Secret,
+    },
     event::{Event, Silent, Ui},
     operation::{
         database,
         deploy::{Deployed, Upload, deploy},
-        init::init,
+        environment,
+        init::{Setup, init},
         lifecycle::{Power, delete, power, purge, restore},
-        provision::{Wish, provision},
+        provision::{Ask, Wish, provision},
         redis::{Asked, Takeover},
         rollback::{With, rollback},
+        secrets,
         session::{Mode, Outcome, Session},
     },
     plan::Foreign,
@@ -54,7 +59,7 @@ impl Scene {
     /// A host that has been set up.
     pub(super) fn new() -> Self {
         let scene = Self::bare();
-        scene.act(|s| init(s, Some(&"example.test".parse()?), Takeover::Unused).map(drop)).unwrap();
+        scene.act(|s| init(s, &setup(None)).map(drop)).unwrap();
         scene
     }
     /// The world after these acts.
@@ -153,6 +158,7 @@ impl Scene {
             server.keys.remove(&server.settings.databases.saturating_sub(1));
             server.marked.clear();
         }
+        state.objects = state.objects.tidied();
         for text in files.values_mut() {
             *text = masked(text);
         }
@@ -165,7 +171,9 @@ impl Scene {
         for sql in [
             "SELECT owner || resources FROM owned ORDER BY owner",
             "SELECT name || uid || port || spec FROM project ORDER BY name",
-            "SELECT uid || id || state FROM release WHERE state <> 'failed' ORDER BY uid, id",
+            "SELECT uid || id || state || coalesce(env, '') FROM release WHERE state <> 'failed' ORDER BY uid, id",
+            "SELECT uid || ' ' || version || text FROM environment ORDER BY uid, version",
+            "SELECT uid || name || version || value FROM secret ORDER BY uid, name, version",
             "SELECT uid || name || expires_at FROM trash ORDER BY uid",
         ] {
             let mut query = db.prepare(sql).unwrap();
@@ -193,10 +201,11 @@ impl Snapshot {
     }
 }
 
-/// Without passwords, sealed secrets and sums: they are other ones each time. Whether they belong
+/// Without passwords, sealed secrets, sums and keys: they are other ones each time. Whether they belong
 /// together, `doctor` says.
 fn masked(text: &str) -> String {
     const SHORTEST: usize = 33;
+    const KEY: usize = 26;
     let part_of_one = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     // What a database's password is compared with has signs in it that end a word.
     let mark = "SCRAM-SHA-256$";
@@ -207,13 +216,10 @@ fn masked(text: &str) -> String {
     let mut rest = text.as_str();
     let mut all = String::new();
     while !rest.is_empty() {
-        let word = rest.find(|c| !part_of_one(c)).unwrap_or(rest.len());
-        all.push_str(if word >= SHORTEST && !rest[..word].contains("hostkit") {
-            "…"
-        } else {
-            &rest[..word]
-        });
-        rest = &rest[word..];
+        let word = &rest[..rest.find(|c| !part_of_one(c)).unwrap_or(rest.len())];
+        let key = word.len() == KEY && word.starts_with("GK");
+        all.push_str(if key || (word.len() >= SHORTEST && !word.contains("hostkit")) { "…" } else { word });
+        rest = &rest[word.len()..];
         let gap = rest.find(part_of_one).unwrap_or(rest.len());
         all.push_str(&rest[..gap]);
         rest = &rest[gap..];
@@ -234,7 +240,9 @@ fn walk(root: &Path, at: &Path, into: &mut BTreeMap<String, String>) {
             "/var/log/projects/.trash/",
         ];
         // A key that was taken away is kept aside, as in a trash.
-        if unimportant.iter().any(|u| name.starts_with(u)) || name.ends_with(".gone") {
+        if unimportant.iter().any(|u| name.starts_with(u))
+            || Path::new(&name).extension().is_some_and(|e| e == "gone")
+        {
             continue;
         }
         let meta = path.symlink_metadata().unwrap();
@@ -278,7 +286,18 @@ pub(super) fn wish(name: &str) -> Wish {
         redis: Some(Asked::Any),
         database: true,
         foreign: Foreign::Refuse,
+        storage: Ask::IfThere,
+        quota: None,
     }
+}
+
+/// A host for projects below `example.test`, with this object store.
+pub(super) fn setup(store: Option<HostPath>) -> Setup {
+    Setup { base_domain: Some("example.test".parse().unwrap()), takeover: Takeover::Unused, store }
+}
+/// Gives the host an object store of its own.
+pub(super) fn stored(session: &mut Session<'_>) -> Result<()> {
+    init(session, &setup(Some(HostPath::fixed("/usr/local/bin/garage")))).map(drop)
 }
 
 pub(super) fn provisioned(session: &mut Session<'_>) -> Result<()> {
@@ -323,7 +342,7 @@ pub(super) fn written(session: &mut Session<'_>) -> Result<()> {
     session.host.postgres.ask(&who, &question).map(drop)
 }
 pub(super) fn provisioned_bare(session: &mut Session<'_>) -> Result<()> {
-    provision(session, &Wish { database: false, ..wish("blog") }).map(drop)
+    provision(session, &Wish { database: false, redis: None, ..wish("blog") }).map(drop)
 }
 pub(super) fn database_made(session: &mut Session<'_>) -> Result<()> {
     database::create(session, &"blog".parse()?).map(drop)
@@ -333,6 +352,28 @@ pub(super) fn database_gone(session: &mut Session<'_>) -> Result<()> {
 }
 pub(super) fn rotated(session: &mut Session<'_>) -> Result<()> {
     database::rotate(session, &"blog".parse()?, false).map(drop)
+}
+/// Sets a variable, or gives it another value.
+pub(super) fn env_set(session: &mut Session<'_>) -> Result<()> {
+    let terms = environment::Terms { verb: "env set", restart: true, loader: false, seen: None };
+    environment::change(session, &"blog".parse()?, &terms, |part, _| {
+        let mut text = part.clone();
+        let key = "COLOUR".parse()?;
+        let value = if text.get(&key) == Some("red") { "blue" } else { "red" };
+        text.set(&key, value)?;
+        Ok(text)
+    })
+    .map(drop)
+}
+pub(super) fn secret_set(session: &mut Session<'_>) -> Result<()> {
+    let terms = secrets::Terms { verb: "secrets set", keep: false, loader: false };
+    secrets::set(session, &"blog".parse()?, &[("TOKEN".parse()?, Secret::new("poison"))], terms).map(drop)
+}
+pub(super) fn secret_unset(session: &mut Session<'_>) -> Result<()> {
+    secrets::unset(session, &"blog".parse()?, &["TOKEN".parse()?]).map(drop)
+}
+pub(super) fn injected(session: &mut Session<'_>) -> Result<()> {
+    environment::inject(session, &"blog".parse()?, true).map(drop)
 }
 
 /// Hears warnings.

@@ -10,10 +10,9 @@ use crate::{
         release::ReleaseState,
     },
     operation::{
-        init::init,
+        init::{Setup, init},
         lifecycle::collect,
         provision::provision,
-        redis::Takeover,
         rollback::{With, rollback},
         session::Outcome,
         survey::{doctor, repair},
@@ -28,7 +27,7 @@ fn code(error: &anyhow::Error) -> Code {
 fn doing_it_again_changes_nothing() {
     let scene = Scene::after(&[provisioned]);
     let before = scene.snapshot();
-    assert_eq!(scene.act(|s| init(s, None, Takeover::Unused)).unwrap().0, Outcome::Unchanged);
+    assert_eq!(scene.act(|s| init(s, &Setup::default())).unwrap().0, Outcome::Unchanged);
     assert_eq!(scene.act(|s| provision(s, &wish("blog"))).unwrap().0, Outcome::Unchanged);
     assert_eq!(scene.act(|s| repair(s, None)).unwrap(), (Outcome::Unchanged, 0));
     assert_eq!(scene.snapshot(), before);

@@ -2,6 +2,7 @@
 //! with the originals' words. Files are real, under another root.
 
 mod copies;
+pub mod objects;
 pub mod postgres;
 mod redis;
 
@@ -67,6 +68,8 @@ pub struct State {
     pub postgres: Option<postgres::Cluster>,
     /// Ports held by somebody else, with the account.
     pub occupied: BTreeMap<u16, u32>,
+    /// The object store.
+    pub objects: objects::State,
     /// Whether nginx is down.
     pub nginx_down: bool,
     /// Running Redis servers by unit.
@@ -108,7 +111,7 @@ impl World {
         ] {
             std::fs::create_dir_all(at.join(dir)).expect("the root is a writable directory");
         }
-        for program in ["node", "python3", "redis-server"] {
+        for program in ["node", "python3", "redis-server", "garage"] {
             std::fs::write(at.join("usr/bin").join(program), "").expect("the root is a writable directory");
         }
         let key = at.join(MASTER_KEY);
@@ -154,6 +157,8 @@ impl World {
             net: Box::new(fake()),
             copies: Box::new(fake()),
             postgres: Box::new(fake()),
+            buckets: Box::new(fake()),
+            objects: Box::new(fake()),
             vault: Vault::new(self.at.join(MASTER_KEY)),
             clock: Box::new(super::clock::System),
         }
@@ -289,7 +294,8 @@ impl Systemd for Fake {
             };
             state.known.insert(name.into(), body.clone());
             let user = field(&body, "User").unwrap_or("root").to_owned();
-            if user != "root" && !state.accounts.contains_key(&user) {
+            let dynamic = field(&body, "DynamicUser") == Some("yes");
+            if user != "root" && !dynamic && !state.accounts.contains_key(&user) {
                 bail!("{name}: Main process exited, status=217/USER");
             }
             redis::Server::stop(state, name);

@@ -3,10 +3,10 @@
 //! The server knows its superuser by the account a connection comes from. Only the thread that connects
 //! takes that account, and it ends at once; the rest of the process stays what it is.
 
-use std::{cell::RefCell, sync::mpsc, time::Duration};
+use std::{cell::RefCell, path::Path, sync::mpsc, time::Duration};
 
 use anyhow::{Context, Result, anyhow};
-use postgres::{Client, Config, NoTls, error::SqlState};
+use postgres::{Client, Config, NoTls, SimpleQueryMessage, error::SqlState};
 use rustix::process::Uid;
 
 use super::{PORT, SUPERUSER, not_installed};
@@ -19,6 +19,11 @@ use crate::domain::{
 const SOCKET: &str = "/run/postgresql";
 /// How long connecting may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// What connections of this program are called, with the number of the process.
+const NAME: &str = "hostkit";
+/// How often the server is looked at while it ends what the dead began, and how long between.
+const SETTLE_TRIES: usize = 600;
+const SETTLE_PACE: Duration = Duration::from_millis(50);
 /// No search path: nothing that somebody put in the way is called. Nobody is waited for longer than this.
 const SUPERUSER_OPTIONS: &str = "-c search_path= -c lock_timeout=20s -c statement_timeout=10min";
 
@@ -39,8 +44,32 @@ pub(in crate::system) fn role(url: &Secret, options: &str) -> Result<Client> {
     connect(config, None)
 }
 
+/// Waits until the server is done with what dead processes of HostKit's told it: it goes on with a
+/// statement when whoever gave it is gone, and what is to be undone might not be there yet.
+fn settle(client: &mut Client) -> Result<()> {
+    let at_work = format!(
+        "SELECT application_name FROM pg_stat_activity WHERE usename = '{SUPERUSER}' AND application_name LIKE '{NAME}-%'"
+    );
+    for _ in 0..SETTLE_TRIES {
+        let answer = client.simple_query(&at_work).map_err(|error| explain(&error))?;
+        let dead = |message: &SimpleQueryMessage| {
+            let SimpleQueryMessage::Row(row) = message else { return false };
+            let process = row.get(0).and_then(|name| name.rsplit_once('-')).map(|(_, process)| process);
+            process.is_some_and(|process| !Path::new("/proc").join(process).exists())
+        };
+        if !answer.iter().any(dead) {
+            return Ok(());
+        }
+        std::thread::sleep(SETTLE_PACE);
+    }
+    Err(Fault::new(Code::Busy, "PostgreSQL still works on what an interrupted `hostkit` began")
+        .next("try again when it has ended")
+        .into())
+}
+
 fn connect(mut config: Config, account: Option<Uid>) -> Result<Client> {
-    config.application_name("hostkit").connect_timeout(PATIENCE);
+    let name = format!("{NAME}-{}", std::process::id());
+    config.application_name(&name).connect_timeout(PATIENCE);
     let (done, wait) = mpsc::channel();
     // A server that has stopped answers nothing, and takes as long as it likes for that.
     std::thread::spawn(move || {
@@ -113,7 +142,9 @@ impl Kept {
     pub(super) fn with<T>(&self, work: impl FnOnce(&mut Client) -> Result<T, postgres::Error>) -> Result<T> {
         let mut kept = self.0.borrow_mut();
         if kept.as_ref().is_none_or(Client::is_closed) {
-            *kept = Some(superuser("postgres")?);
+            let mut client = superuser("postgres")?;
+            settle(&mut client)?;
+            *kept = Some(client);
         }
         let client = kept.as_mut().context("the connection was just opened")?;
         work(client).map_err(|error| explain(&error))
