@@ -278,9 +278,8 @@ pub(crate) struct AttachArgs {
 impl Verb for AttachArgs {
     const NAME: &'static str = "storage attach";
     const POLICY: Policy = Policy::Root;
-    const EXAMPLES: &'static [&'static str] = &[
-        "echo KEY | hostkit storage attach blog --endpoint https://s3.test --bucket b7 --access-key AKIA1",
-    ];
+    const EXAMPLES: &'static [&'static str] =
+        &["echo KEY | hostkit storage attach blog --endpoint https://s3.test --bucket b7 --access-key AKIA1"];
 
     fn project(&self) -> Option<&ProjectName> {
         Some(&self.name)

@@ -264,6 +264,10 @@ impl ProjectName {
     pub fn backup(&self, uid: u32, id: &BackupId, scope: Scope) -> HostPath {
         self.backups(uid).join(&format!("{id}.{}", scope.word()))
     }
+    /// Says that a restore is under way, or died: something may lie beside the project's data.
+    pub fn restoring(&self, uid: u32) -> HostPath {
+        self.backups(uid).join("restoring")
+    }
     /// The unit that makes its backups, and the timer that starts it.
     pub fn backup_unit(&self) -> (UnitName, UnitName) {
         // No project has `_` in its name, so no project's own unit is called this.

@@ -198,17 +198,19 @@ pub fn restore(session: &mut Session<'_>, name: &ProjectName) -> Result<(Outcome
     if used {
         spec.port = free_port(session)?;
     }
+    backup::reclaim(session, &spec)?;
+    redis::readmit(session, &mut spec)?;
+    storage::readmit(session, &mut spec)?;
     if session.mode == Mode::Run {
         backup::revive(session, &spec)?;
     }
-    redis::readmit(session, &mut spec)?;
-    storage::readmit(session, &mut spec)?;
     let plan = Plan::between(resources, session.wanted(&spec)?, Foreign::Refuse, &session.host)?;
     let brought_back = session.carry_out(name.as_str(), "restore", &plan, |registry| {
         registry.untrash(spec.uid)?;
         registry.add_project(&spec, &created_at, &created_by)?;
         registry.own(name.as_str(), plan.wanted())
     });
+    backup::revived(session, &spec, brought_back.is_ok());
     Ok((brought_back?, spec))
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 
 use super::{
+    backup::restore::settle,
     execute,
     recovery::{lock_name, recover},
 };
@@ -95,9 +96,13 @@ impl Session<'_> {
         self.recovered += recover(owner, &self.locks(), &mut self.host, &mut self.store, self.ui)?;
         // Only in what is ours: a name may be a person's, whose home is no place of HostKit's.
         if let Ok(name) = owner.parse()
-            && self.store.project(&name)?.is_some()
+            && let Some(row) = self.store.project(&name)?
         {
             self.sweep(&name)?;
+            if let Err(error) = settle(self, &row.spec) {
+                let message = format!("a restore that died has left something beside the data: {error:#}");
+                self.ui.emit(Event::Warned { message: &message });
+            }
         }
         Ok(Held(vec![lock]))
     }
@@ -105,7 +110,6 @@ impl Session<'_> {
     /// Removes what a deploy, a backup or a restore that died outside of an operation has left; the
     /// project's lock says that nobody is at work there.
     fn sweep(&mut self, name: &ProjectName) -> Result<()> {
-        self.host.root.shred(&name.incoming_shared())?;
         let backups = name.backups(self.project(name)?.spec.uid);
         for entry in self.host.root.list(&backups)? {
             if entry.ends_with(".hostkit-new") {

@@ -199,12 +199,12 @@ pub(super) fn last(session: &mut Session<'_>, spec: &ProjectSpec) -> Result<()> 
 /// Loads the database of a deleted project from its last backup, to where one lies that was taken away:
 /// bringing the project back takes it from there.
 pub(super) fn revive(session: &mut Session<'_>, spec: &ProjectSpec) -> Result<()> {
-    if spec.database.is_none() {
+    if spec.database.is_none() && spec.redis.is_none() {
         return Ok(());
     }
     let is_last = |s: &Stored| s.inside.as_ref().is_ok_and(|(reason, _)| *reason == Reason::Final);
     let Some(backup) = stored(session, &spec.name, spec.uid)?.into_iter().find(is_last) else {
-        let message = "there is no last backup: the database comes back empty";
+        let message = "there is no last backup: database and Redis come back empty";
         session.ui.emit(Event::Warned { message });
         return Ok(());
     };
@@ -212,10 +212,25 @@ pub(super) fn revive(session: &mut Session<'_>, spec: &ProjectSpec) -> Result<()
     reader.check()?;
     database::clear(session, spec)?;
     let loaded = reader.each(|part, from| match part.name.as_str() {
-        write::DATABASE => database::revive(session, spec, from),
+        write::DATABASE if spec.database.is_some() => database::revive(session, spec, from),
+        write::REDIS => redis::revive(session, spec, from),
         _ => Ok(()),
     });
     loaded.map_err(cause)
+}
+
+/// Makes way for what [`revive`] loads, which an earlier one may have loaded before it died.
+pub(super) fn reclaim(session: &mut Session<'_>, spec: &ProjectSpec) -> Result<()> {
+    if session.mode == Mode::Run { redis::reclaim(session, spec) } else { Ok(()) }
+}
+
+/// Settles what [`revive`] has loaded, once the project is back, or is not.
+pub(super) fn revived(session: &mut Session<'_>, spec: &ProjectSpec, back: bool) {
+    if session.mode == Mode::Run
+        && let Err(error) = redis::revived(session, spec, back)
+    {
+        session.ui.emit(Event::Warned { message: &format!("Redis could not be tidied up: {error:#}") });
+    }
 }
 
 /// Lets the backups go of a project whose time in the trash is over, except those that somebody wanted.

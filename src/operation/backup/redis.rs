@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use super::{ProjectSpec, Session};
 use crate::{
     domain::fault::{Code, Fault},
+    project::redis::Home,
     resource::{Any, RedisSwap},
     system::{
         Lock,
@@ -64,6 +65,40 @@ pub(super) fn load(
     let Some(swap) = swap(session, spec)? else { return Ok(None) };
     session.host.redis.load(&swap.door, swap.scratch, from)?;
     Ok(Some(swap.into()))
+}
+
+/// The database of the shared server that a deleted project had, and is to have again. A server of its
+/// own comes back with its data.
+fn shared(spec: &ProjectSpec) -> Option<(Door, u32)> {
+    let redis = spec.redis.as_ref()?;
+    matches!(redis.home, Home::Shared(_)).then(|| (redis.door(&spec.name), redis.number()))
+}
+
+/// Empties what bringing the project back had loaded before it died.
+pub(super) fn reclaim(session: &mut Session<'_>, spec: &ProjectSpec) -> Result<()> {
+    match shared(spec) {
+        Some((door, number)) if session.host.redis.is_marked(&door, number)? => {
+            session.host.redis.flush(&door, number)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Loads a deleted project's keys to where they were. Nobody can see them before it is back.
+pub(super) fn revive(session: &mut Session<'_>, spec: &ProjectSpec, from: &mut dyn Read) -> Result<()> {
+    match shared(spec) {
+        Some((door, number)) => session.host.redis.load(&door, number, from),
+        None => Ok(()),
+    }
+}
+
+/// Forgets where the keys came from, or the keys.
+pub(super) fn revived(session: &mut Session<'_>, spec: &ProjectSpec, back: bool) -> Result<()> {
+    match shared(spec) {
+        Some((door, number)) if back => session.host.redis.unmark(&door, number),
+        Some((door, number)) => session.host.redis.flush(&door, number),
+        None => Ok(()),
+    }
 }
 
 /// Empties the last database, and forgets where the project's came from.

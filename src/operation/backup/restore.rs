@@ -9,7 +9,7 @@ use super::{
     choose,
     database::{self, Loaded},
     known, redis,
-    write::{DATABASE, ENV, Entry, PROJECT, REDIS, SHARED, write},
+    write::{DATABASE, ENV, Entry, PROJECT, REDIS, SHARED, directories, write},
 };
 use crate::{
     domain::{
@@ -221,8 +221,10 @@ pub(super) fn replace(
     }
     session.require_space()?;
     let safety = terms.safety.map(|scope| write(session, spec, scope, Reason::Restore)).transpose()?;
-    let with_redis = pieces.contains(&Piece::Redis);
-    let held = if with_redis { redis::take(session, spec)? } else { None };
+    let note = spec.name.restoring(spec.uid);
+    directories(session, &spec.name, spec.uid)?;
+    session.host.root.replace(&note, b"", Attr::root(0o600))?;
+    let held = if pieces.contains(&Piece::Redis) { redis::take(session, spec)? } else { None };
     let began = Instant::now();
     session.ui.emit(Event::Began { what: "loading", detail: id.as_str() });
     let mut loaded = Loaded { vault: terms.vault, ..Loaded::default() };
@@ -234,9 +236,13 @@ pub(super) fn replace(
     // On either way: what was made and is not wanted, or what was there and is no longer wanted. Unless
     // putting back did not finish: then it may be what is to be put back.
     let open = session.store.open_operations()?.iter().any(|open| open.owner == spec.name.as_str());
-    let mut cleared = if open { Ok(()) } else { clear(session, spec) };
-    if with_redis && !open {
-        cleared = cleared.and(redis::clear(session, spec));
+    let mut cleared = Ok(());
+    if !open {
+        cleared = clear(session, spec);
+        if held.is_some() {
+            cleared = cleared.and(redis::clear(session, spec));
+        }
+        cleared = cleared.and_then(|()| session.host.root.remove(&note));
     }
     drop(held);
     match (done, cleared) {
@@ -354,6 +360,18 @@ fn swap(session: &mut Session<'_>, spec: &ProjectSpec, id: &BackupId, loaded: &L
         plan.renew("service", "its data changes");
     }
     session.carry_out(name.as_str(), "restore", &plan, |registry| draft.record(registry, &after))
+}
+
+/// Removes what a restore that died has left. Its operation is undone or done by now.
+pub(in crate::operation) fn settle(session: &mut Session<'_>, spec: &ProjectSpec) -> Result<()> {
+    let note = spec.name.restoring(spec.uid);
+    if session.host.root.meta(&note)?.is_none() {
+        return Ok(());
+    }
+    let _held = redis::take(session, spec)?;
+    redis::clear(session, spec)?;
+    clear(session, spec)?;
+    session.host.root.remove(&note)
 }
 
 /// Removes what a restore has left beside the project's data, or one that died. The data that was

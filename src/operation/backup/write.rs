@@ -65,11 +65,7 @@ pub(in crate::operation) fn write(
     let id = fresh_id(session, name, spec.uid)?;
     let path = name.backup(spec.uid, &id, scope);
     session.ui.emit(Event::Began { what: scope.word(), detail: id.as_str() });
-    for dir in [host::backups(), name.backups(spec.uid)] {
-        if session.host.root.meta(&dir)?.is_none() {
-            session.host.root.mkdir(&dir, Attr::root(0o700), None)?;
-        }
-    }
+    directories(session, name, spec.uid)?;
     let file = session.host.root.begin(&path, Attr::root(0o600))?;
     let header = Header {
         id: id.to_string(),
@@ -89,6 +85,16 @@ pub(in crate::operation) fn write(
     let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     session.ui.emit(Event::Finished { what: scope.word(), detail: id.as_str(), ms });
     Ok(Stored { id, scope, path, bytes, inside: Ok((reason, manifest)) })
+}
+
+/// Makes the directory that a project's backups lie in.
+pub(super) fn directories(session: &mut Session<'_>, name: &ProjectName, uid: u32) -> Result<()> {
+    for dir in [host::backups(), name.backups(uid)] {
+        if session.host.root.meta(&dir)?.is_none() {
+            session.host.root.mkdir(&dir, Attr::root(0o700), None)?;
+        }
+    }
+    Ok(())
 }
 
 fn fresh_id(session: &Session<'_>, name: &ProjectName, uid: u32) -> Result<BackupId> {

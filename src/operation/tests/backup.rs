@@ -336,8 +336,11 @@ fn a_deleted_project_comes_back_with_its_data_from_its_last_backup() {
     let reasons: Vec<_> =
         scene.act(|s| list(s, &blog())).unwrap().iter().map(|b| b.inside.as_ref().unwrap().0).collect();
     assert_eq!(reasons, [Reason::Final]);
+    assert_eq!(held(&scene), 0);
     scene.act(brought_back).unwrap();
     assert_eq!(contents(&scene), ["INSERT one", "INSERT two"]);
+    assert_eq!(held(&scene), 3);
+    assert!(scene.world.state().redis["redis-server.service"].marked.is_empty());
     assert_eq!(shared(&scene, "uploads/photo").as_deref(), Some("the photo"));
     scene.act(deleted).unwrap();
     scene.act(purged).unwrap();
