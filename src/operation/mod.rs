@@ -21,7 +21,10 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::{
-    domain::fault::{Code, Fault},
+    domain::{
+        fault::{Code, Fault},
+        layout::HostPath,
+    },
     event::{Event, Ui},
     plan::{Action, Plan, Step},
     store::{Registry, Store, Work},
@@ -96,14 +99,23 @@ fn act(step: &Step, host: &mut Host, ui: &mut dyn Ui) -> Result<()> {
 /// The rule of order again: what was nothing is taken away, last to first; then what was otherwise is
 /// put back in the order in which it once went up. Plain reverse would restart a process before its
 /// files are back, and the order of the steps would restart one that was taken away before its unit.
+/// Before all that comes what lies in a tree that goes back whole to where it came from: it was seen there,
+/// and can be reached only while the tree is here.
 pub(crate) fn roll_back(op: i64, outcome: &str, host: &mut Host, store: &mut Store) -> Result<()> {
     let (away, back): (Vec<Step>, Vec<Step>) =
         store.steps(op)?.into_iter().partition(|s| s.found == s.resource.nothing());
-    let mut back = back;
+    let trees: Vec<HostPath> = back.iter().filter_map(arrived).cloned().collect();
+    let tree_of = |s: &Step| {
+        let place = s.resource.place()?;
+        trees.iter().find(|tree| place.is_within(tree) && place != *tree)
+    };
+    let (mut inside, mut back): (Vec<Step>, Vec<Step>) = back.into_iter().partition(|s| tree_of(s).is_some());
+    // A tree that is not here has not come yet, or has gone back with all in it put back.
+    inside.retain(|s| tree_of(s).is_some_and(|tree| !matches!(host.root.meta(tree), Ok(None))));
     back.sort_by_key(|s| s.rank);
     // One that cannot be put back must not keep the others, a service last of all, from it.
     let mut failed: Option<anyhow::Error> = None;
-    for step in away.into_iter().rev().chain(back) {
+    for step in inside.into_iter().rev().chain(away.into_iter().rev()).chain(back) {
         let restored = step.resource.restore(&step.found, host);
         let restored = restored
             .with_context(|| format!("putting back {} `{}`", step.resource.kind(), step.resource.name()));
@@ -116,6 +128,12 @@ pub(crate) fn roll_back(op: i64, outcome: &str, host: &mut Host, store: &mut Sto
     }
     let now = host.clock.now();
     store.close(op, "undone", outcome, now, |_| Ok(()))
+}
+
+/// The place of a tree that was elsewhere, whole, before the step brought it here.
+fn arrived(step: &Step) -> Option<&HostPath> {
+    let whole = step.action == Action::Create && step.resource.carries_to().is_some();
+    step.resource.place().filter(|_| whole)
 }
 
 fn unfinished(op: i64, undoing: &anyhow::Error, error: &anyhow::Error) -> anyhow::Error {
