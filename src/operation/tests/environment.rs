@@ -436,9 +436,7 @@ fn without_the_master_key_what_needs_no_secret_goes_on_and_the_rest_says_why_not
         ("secrets inject", injected),
         // Its last backup could not be made.
         ("delete", deleted),
-        ("init", |s| {
-            crate::operation::init::init(s, None, crate::operation::redis::Takeover::Leave).map(drop)
-        }),
+        ("init", |s| crate::operation::init::init(s, &crate::operation::init::Setup::default()).map(drop)),
     ];
     for (what, act) in refused {
         let error = scene.act(act).unwrap_err();
