@@ -129,7 +129,9 @@ fn every_example_does_what_it_says() {
             let oldest =
                 releases.into_iter().flatten().filter_map(|e| e.ok()?.file_name().into_string().ok());
             let oldest = oldest.filter(|n| !n.starts_with('.')).min().unwrap_or_default();
-            let call = example.replace(NAMED, &oldest);
+            let of_backups = command.starts_with("backup") || command.starts_with("checkpoint");
+            let named = if of_backups { "20261120-080231" } else { oldest.as_str() };
+            let call = example.replace(NAMED, named);
             let (call, input) = match call.split_once(" | ") {
                 Some((_, call)) if call.contains(" deploy ") => (call.to_owned(), archive()),
                 Some((_, call)) => (call.to_owned(), b"COLOUR=blue\n".to_vec()),

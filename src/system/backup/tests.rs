@@ -259,3 +259,53 @@ fn writing_keeps_no_more_than_a_few_chunks_in_memory() {
     });
     wrote.unwrap();
 }
+
+/// A text sealed as a stream by itself, without a manifest to vouch for it.
+fn sealed(text: &[u8]) -> Vec<u8> {
+    let mut sealer = stream::Sealer::new(Vec::new(), &[1; 32], b"header");
+    sealer.write_all(text).unwrap();
+    sealer.finish().unwrap().0
+}
+
+fn opened(bytes: &[u8], aad: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let mut opener = stream::Opener::new(bytes, &[1; 32], aad, bytes.len() as u64);
+    std::io::Read::read_to_end(&mut opener, &mut text).map(|_| text)
+}
+
+#[test]
+fn the_stream_itself_is_ordered_whole_and_bound_to_its_header() {
+    let text = noise(3 * stream::CHUNK);
+    let whole = sealed(&text);
+    assert_eq!(opened(&whole, b"header").unwrap(), text);
+    assert!(opened(&whole, b"another").is_err());
+    // A text of whole chunks, cut after one of them.
+    assert!(opened(&whole[..2 * SEALED], b"header").is_err());
+    assert!(opened(&[&whole[..], &whole[2 * SEALED..]].concat(), b"header").is_err());
+    let swapped = [&whole[SEALED..2 * SEALED], &whole[..SEALED], &whole[2 * SEALED..]].concat();
+    assert!(opened(&swapped, b"header").is_err());
+}
+
+#[test]
+fn what_lies_between_the_chunks_and_the_manifest_is_not_overlooked() {
+    let file = long();
+    let (_, end) = chunks(&file);
+    let mut more = file.clone();
+    more.splice(end..end, [0; 100]);
+    assert_eq!(code(&read(&more).unwrap_err()), Code::InvalidBackup);
+}
+
+#[test]
+fn a_part_that_is_not_what_its_manifest_says_is_named() {
+    for change in [|part: &mut Part| part.sha256 = "0".repeat(64), |part: &mut Part| part.bytes += 1] {
+        let mut writer = Writer::begin(Vec::new(), &key(), header()).unwrap();
+        writer.part("database", Packing::Plain, |out| Ok(out.write_all(b"text")?)).unwrap();
+        change(&mut writer.parts[0]);
+        let error = read(&writer.finish(Contents::default()).unwrap().0).unwrap_err();
+        assert!(error.to_string().contains("`database`"), "{error}");
+    }
+    let mut writer = Writer::begin(Vec::new(), &key(), header()).unwrap();
+    writer.part("database", Packing::Plain, |out| Ok(out.write_all(b"text")?)).unwrap();
+    "shared".clone_into(&mut writer.parts[0].name);
+    assert!(read(&writer.finish(Contents::default()).unwrap().0).is_err());
+}
