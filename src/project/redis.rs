@@ -1,6 +1,6 @@
 //! A project's Redis: a database and a user of its own in the shared server, or a server of its own.
 //!
-//! Who may do what was worked out against the real server; `docs/decisions/0016` says why each word is
+//! Who may do what was worked out against the real server; `docs/decisions/0019` says why each word is
 //! there, and a test walks every command of the installed server.
 
 use serde::{Deserialize, Serialize};
@@ -112,7 +112,7 @@ impl Redis {
 }
 
 fn unit(name: &ProjectName) -> UnitName {
-    UnitName::own(&format!("hostkit-redis-{name}.service"))
+    UnitName::own(&format!("hostkit-{name}_redis.service"))
 }
 
 /// Where the data of a server of its own goes when the project is deleted.

@@ -26,8 +26,11 @@ fn node() -> Source {
 
 #[test]
 fn a_python_app_with_sqlalchemy_celery_and_boto3_works_with_its_environment_alone() {
-    let Some(vps) = Vps::with().storage().boot() else { return };
-    vps.packages(&["python3-sqlalchemy", "python3-psycopg2", "python3-celery", "python3-redis", "python3-boto3"]);
+    let Some(vps) = Vps::with().garage().boot() else { return };
+    vps.sh("DEBIAN_FRONTEND=noninteractive apt-get install -y celery python3-sqlalchemy python3-psycopg2 \
+            python3-redis python3-boto3 >/dev/null 2>&1")
+        .ok();
+    vps.hostkit(["init", "--with-storage"]).ok();
     vps.live("blog", &app("python"));
     vps.expect_answer("blog", "Version 1");
     for (path, says) in [("/database", "1"), ("/database", "2"), ("/celery", "5"), ("/bucket", "\"hello\"")] {

@@ -27,6 +27,7 @@ mod backup;
 mod caller;
 mod counted;
 mod damage;
+mod data;
 mod database;
 mod environment;
 mod failing;

@@ -249,7 +249,7 @@ fn a_redis_of_its_own_is_reached_by_its_project_alone_and_keeps_what_it_has() {
     let cli = format!("redis-cli -u '{blog}' --no-auth-warning");
     vps.sh(&format!("{cli} set kept yes; sleep 2")).ok();
     vps.cut_power();
-    vps.wait_for_unit("hostkit-redis-blog.service", "active");
+    vps.wait_for_unit("hostkit-blog_redis.service", "active");
     vps.sh(&format!("{cli} get kept | grep yes")).ok();
     vps.hostkit(["redis", "rotate", "blog"]).ok();
     // Nothing runs that could still know the old password.
@@ -258,7 +258,7 @@ fn a_redis_of_its_own_is_reached_by_its_project_alone_and_keeps_what_it_has() {
     vps.sh(&format!("redis-cli -u '{}' --no-auth-warning get kept | grep yes", url(&vps, "blog"))).ok();
     vps.expect_healthy();
     vps.hostkit(["project", "delete", "blog", "--confirm", "blog"]).ok();
-    vps.sh("! systemctl is-active hostkit-redis-blog; ! test -e /var/lib/hostkit/redis/blog").ok();
+    vps.sh("! systemctl is-active hostkit-blog_redis; ! test -e /var/lib/hostkit/redis/blog").ok();
     vps.hostkit(["project", "restore", "blog"]).ok();
     vps.sh(&format!("redis-cli -u '{}' --no-auth-warning get kept | grep yes", url(&vps, "blog"))).ok();
     vps.hostkit(["redis", "flush", "blog", "--confirm", "blog"]).ok().says("1 keys");

@@ -23,8 +23,13 @@ impl Source {
 
     /// One of the directories in `examples/`.
     pub(crate) fn example(name: &str) -> Self {
+        Self::directory(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("examples").join(name))
+    }
+
+    /// What is in a directory of this machine.
+    pub(crate) fn directory(place: &Path) -> Self {
         let mut source = Self::empty();
-        source.read(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("examples").join(name), "");
+        source.read(place, "");
         source
     }
 

@@ -290,7 +290,7 @@ fn dying_anywhere_while_redis_is_taken_over_locks_nobody_out_and_loses_nothing()
 fn a_redis_of_its_own_comes_goes_and_comes_back() {
     let scene = Scene::new();
     scene.act(make("blog", Asked::Dedicated(32))).unwrap();
-    let unit = "hostkit-redis-blog.service";
+    let unit = "hostkit-blog_redis.service";
     {
         let state = scene.world.state();
         assert_eq!(state.redis[unit].settings.memory, 32 << 20);
