@@ -16,8 +16,8 @@ use super::Clock;
 use crate::domain::fault::{Code, Fault};
 
 /// How often a lock that is held is tried again, and how long between the tries.
-const GRACE: usize = 5;
-const PACE: Duration = Duration::from_millis(8);
+const GRACE: usize = 30;
+const PACE: Duration = Duration::from_millis(10);
 
 /// How long the short work of others may take.
 const WAIT: Duration = Duration::from_mins(1);

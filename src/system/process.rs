@@ -18,6 +18,8 @@ use crate::domain::fault::{Code, Fault};
 
 /// Open files that this program may need.
 const FILES: u64 = 1024;
+/// Open files without which an operation could neither go on nor be undone.
+const FEWEST: u64 = 64;
 
 static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
@@ -46,6 +48,9 @@ pub fn sanitize() -> Result<()> {
         let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).context("reading a limit")?;
         let enough = FILES.max(soft);
         if setrlimit(Resource::RLIMIT_NOFILE, enough, hard.max(enough)).is_err() {
+            if hard < FEWEST {
+                return Err(stays("RLIMIT_NOFILE", hard));
+            }
             setrlimit(Resource::RLIMIT_NOFILE, hard, hard).context("lifting the limit on open files")?;
         }
     }
@@ -62,9 +67,13 @@ fn lift(limit: Resource) -> Result<()> {
     if hard == RLIM_INFINITY && setrlimit(limit, hard, hard).is_ok() {
         return Ok(());
     }
-    Err(Fault::new(Code::NotPermitted, format!("the caller's limit {limit:?} = {soft} cannot be lifted"))
+    Err(stays(&format!("{limit:?}"), soft))
+}
+
+fn stays(limit: &str, value: u64) -> anyhow::Error {
+    Fault::new(Code::NotPermitted, format!("the caller's limit {limit} = {value} cannot be lifted"))
         .next("run the command without `ulimit`")
-        .into())
+        .into()
 }
 
 /// Fails when the user has asked to stop; called between steps, where stopping can be undone.

@@ -151,7 +151,7 @@ fn a_registry_of_a_newer_version_is_left_alone() {
                   db = sqlite3.connect('/var/lib/hostkit/registry.db')\n\
                   db.execute('PRAGMA user_version = ' + sys.argv[1])\n\
                   db.commit()\n";
-    let sum = || vps.sh("sha256sum /var/lib/hostkit/*").ok().stdout;
+    let sum = || vps.sh("find /var/lib/hostkit -type f -exec sha256sum {} + | sort").ok().stdout;
     let version = "import sqlite3\nprint(sqlite3.connect('/var/lib/hostkit/registry.db').execute('PRAGMA user_version').fetchone()[0])\n";
     let ours = vps.python(version, [""; 0]).ok().stdout;
     vps.python(script, ["9999"]).ok();

@@ -14,7 +14,9 @@ pub(super) fn without_numbers(state: &Snapshot, name: &str) -> Snapshot {
     let Some(uid) = uid.map(str::to_owned) else { return state.clone() };
     state.map(|line| {
         let hashed = WITH_NUMBER.iter().any(|file| line.starts_with(&format!("file /etc/{file} ")));
-        (!hashed).then(|| without(line, &uid))
+        // nginx knows no accounts, but numbers that may be the same.
+        let other = line.starts_with("nginx ");
+        (!hashed).then(|| if other { line.to_owned() } else { without(line, &uid) })
     })
 }
 
