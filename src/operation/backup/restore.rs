@@ -93,7 +93,7 @@ pub enum Origin {
 }
 
 /// Finds a backup and opens it.
-fn find(session: &Session<'_>, origin: &Origin, scope: Scope) -> Result<(BackupId, Opened)> {
+fn find(session: &mut Session<'_>, origin: &Origin, scope: Scope) -> Result<(BackupId, Opened)> {
     match origin {
         Origin::Project { name, id } => {
             let (name, uid) = known(session, name)?;
