@@ -243,6 +243,14 @@ pub(super) fn last(session: &mut Session<'_>, spec: &ProjectSpec) -> Result<()> 
     Ok(())
 }
 
+/// A checkpoint of a database that is to be deleted.
+pub(super) fn farewell(session: &mut Session<'_>, spec: &ProjectSpec) -> Result<()> {
+    let without = format!("hostkit db delete {} --no-backup", spec.name);
+    write(session, spec, Scope::Checkpoint, Reason::Delete)
+        .map(drop)
+        .map_err(|e| unmade(e, "a checkpoint of it", &without))
+}
+
 /// Why something is not deleted, and what does without a backup.
 fn unmade(error: anyhow::Error, what: &str, without: &str) -> anyhow::Error {
     match error.downcast::<Fault>() {

@@ -227,7 +227,7 @@ fn a_backup_is_for_root_alone_and_holds_no_secret_in_clear() {
 #[test]
 fn a_checkpoint_wants_a_database() {
     let scene = Scene::after(&[provisioned]);
-    scene.act(|s| crate::operation::database::delete(s, &blog())).unwrap();
+    scene.act(|s| crate::operation::database::delete(s, &blog(), true)).unwrap();
     let error = scene.act(|s| create(s, &blog(), Scope::Checkpoint, Reason::Manual)).unwrap_err();
     assert_eq!(code(&error), Code::WrongState);
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     backup::{backed_up, filled, scheduled, spoiled},
-    scene::{Scene, Warnings, deleted, deployed, provisioned},
+    scene::{Scene, Warnings, database_gone, deleted, deployed, provisioned, written},
 };
 use crate::{
     domain::{
@@ -307,4 +307,28 @@ fn dying_anywhere_leaves_a_whole_copy_or_none_and_the_next_backup_makes_good_for
         assert!(scene.act(|s| list(s, &blog())).unwrap().iter().all(|b| b.inside.is_ok()), "died at {n}");
     }
     assert!(lacking > 0, "no death left a backup without a copy");
+}
+
+#[test]
+fn a_database_that_is_deleted_leaves_a_checkpoint_unless_none_is_wanted() {
+    let scene = Scene::after(&[provisioned, written]);
+    std::fs::rename(scene.real("/etc/hostkit/master.key"), scene.real("/etc/hostkit/key")).unwrap();
+    let before = scene.snapshot();
+    let error = scene.act(database_gone).unwrap_err();
+    assert!(error.downcast_ref::<Fault>().unwrap().next.iter().any(|n| n.contains("--no-backup")));
+    assert_eq!((code(&error), scene.snapshot()), (Code::VaultKey, before));
+    std::fs::rename(scene.real("/etc/hostkit/key"), scene.real("/etc/hostkit/master.key")).unwrap();
+    scene.act(database_gone).unwrap();
+    let all = scene.act(|s| list(s, &blog())).unwrap();
+    assert_eq!((all.len(), all[0].scope), (1, Scope::Checkpoint));
+    assert_eq!(all[0].inside.as_ref().unwrap().0, Reason::Delete);
+    scene.act(|s| crate::operation::database::create(s, &blog())).unwrap();
+    let from = Origin::Project { name: blog(), id: None };
+    scene.act(|s| restore(s, &blog(), Scope::Checkpoint, &from, &BTreeSet::new())).unwrap();
+    let contents =
+        |s: &Scene| s.world.state().postgres.as_ref().unwrap().databases["blog_db"].contents.clone();
+    assert_eq!(contents(&scene), ["INSERT INTO t VALUES (1)"]);
+    let made = local(&scene).len();
+    scene.act(|s| crate::operation::database::delete(s, &blog(), false)).unwrap();
+    assert_eq!(local(&scene).len(), made);
 }
