@@ -4,7 +4,7 @@
 //! from the bucket each time, so a copy that somebody removed is missed, and a host that is set up anew
 //! with the old master key finds them all.
 
-use std::time::Instant;
+use std::{collections::BTreeSet, time::Instant};
 
 use anyhow::{Context, Result, bail};
 use jiff::{SignedDuration, Timestamp};
@@ -34,6 +34,8 @@ const TARGET: &str = "backup_target";
 const PURPOSE: &str = "/backup target";
 /// How long a copy is kept.
 const KEPT: SignedDuration = SignedDuration::from_hours(24 * 30);
+/// How many operations of a project are looked through for its end.
+const LOOK: usize = 1000;
 
 /// Where copies of backups go.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -189,10 +191,28 @@ impl Shelf {
         self.copies.iter().filter(move |copy| copy.owner == owner)
     }
 
-    /// The copies whose time is over. The newest one of each project stays, in case no new ones come.
-    fn spent(&self, now: Timestamp) -> Vec<&Copied> {
+    /// The copies whose time is over. The newest one of each owner stays, in case no new ones come, except of
+    /// those that are gone for good.
+    fn spent(&self, now: Timestamp, gone: &BTreeSet<&str>) -> Vec<&Copied> {
         let newer = |copy: &Copied| self.of(&copy.owner).any(|other| other.id > copy.id);
-        self.copies.iter().filter(|copy| lapsed(&copy.id, now) && newer(copy)).collect()
+        let spare = |copy: &Copied| newer(copy) || gone.contains(copy.owner.as_str());
+        self.copies.iter().filter(|copy| lapsed(&copy.id, now) && spare(copy)).collect()
+    }
+
+    /// The owners that were deleted for good on this host. Of what it knows nothing, it may be the registry
+    /// that is wrong.
+    fn gone(&self, session: &Session<'_>) -> Result<BTreeSet<&str>> {
+        let mut known: Vec<ProjectSpec> = session.store.projects()?.into_iter().map(|row| row.spec).collect();
+        known.extend(session.store.trash()?.into_iter().map(|row| row.spec));
+        let known: BTreeSet<String> = known.iter().map(|spec| owner(&spec.name, spec.uid)).collect();
+        let mut gone = BTreeSet::new();
+        for copy in self.copies.iter().filter(|copy| !known.contains(&copy.owner)) {
+            let name = copy.owner.split('.').next();
+            if session.store.history(name, LOOK)?.iter().any(|row| row.verb == "purge" && row.state == "done") {
+                gone.insert(copy.owner.as_str());
+            }
+        }
+        Ok(gone)
     }
 
     /// What is wrong with the copies of a project; nothing, if nothing is.
@@ -354,7 +374,7 @@ pub(super) fn remove(session: &mut Session<'_>, name: &ProjectName, uid: u32, id
 /// Deletes the copies of a project whose time is over; says which.
 pub(super) fn prune(session: &mut Session<'_>, name: &ProjectName, uid: u32) -> Result<Vec<Stored>> {
     let Some(shelf) = Shelf::look(session, Some(&owner(name, uid)))? else { return Ok(Vec::new()) };
-    let spent = shelf.spent(session.host.clock.now());
+    let spent = shelf.spent(session.host.clock.now(), &BTreeSet::new());
     discard(session, &shelf, &spent)?;
     Ok(spent.into_iter().map(|copy| away(name, uid, copy)).collect())
 }
@@ -378,7 +398,7 @@ pub(in crate::operation) fn collect(session: &mut Session<'_>) -> Result<usize> 
         }
     }
     let Some(shelf) = Shelf::look(session, None)? else { return Ok(0) };
-    let spent = shelf.spent(session.host.clock.now());
+    let spent = shelf.spent(session.host.clock.now(), &shelf.gone(session)?);
     discard(session, &shelf, &spent)?;
     Ok(spent.len())
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     backup::{backed_up, filled, scheduled, spoiled},
-    scene::{Scene, Warnings, database_gone, deleted, deployed, provisioned, written},
+    scene::{Scene, Warnings, database_gone, deleted, deployed, provisioned, purged, written},
 };
 use crate::{
     domain::{
@@ -269,6 +269,15 @@ fn the_last_backup_of_a_deleted_project_lies_offsite_too_now_or_later() {
     scene.world.state().objects.shelf("copies").unwrap().objects.clear();
     scene.act(collect).unwrap();
     assert_eq!(copies(&scene).len(), 1);
+    // When nobody can have the project back, it goes in its time.
+    date(&scene, "20961120", "20961001");
+    scene.world.state().objects.shelf("copies").unwrap().objects.retain(|key, _| key.contains("1001"));
+    std::fs::remove_dir_all(scene.real("/var/lib/hostkit/backups/blog.2000")).unwrap();
+    scene.act(collect).unwrap();
+    assert_eq!(copies(&scene).len(), 1);
+    scene.act(purged).unwrap();
+    scene.act(collect).unwrap();
+    assert!(copies(&scene).is_empty());
 }
 
 #[test]
