@@ -208,7 +208,8 @@ impl Shelf {
         let mut gone = BTreeSet::new();
         for copy in self.copies.iter().filter(|copy| !known.contains(&copy.owner)) {
             let name = copy.owner.split('.').next();
-            if session.store.history(name, LOOK)?.iter().any(|row| row.verb == "purge" && row.state == "done") {
+            if session.store.history(name, LOOK)?.iter().any(|row| row.verb == "purge" && row.state == "done")
+            {
                 gone.insert(copy.owner.as_str());
             }
         }

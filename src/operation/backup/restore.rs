@@ -175,6 +175,7 @@ pub fn adopt(
         // A bucket elsewhere is the old project's: the provider says who opens it.
         storage: if quota.is_some() { Ask::IfThere } else { Ask::No },
         quota,
+        backups: spec.backups.is_some(),
         port: None,
         foreign: Foreign::Refuse,
     };

@@ -393,6 +393,26 @@ fn a_backup_of_another_host_needs_that_hosts_key() {
 }
 
 #[test]
+fn a_new_project_that_stores_something_is_backed_up_every_day_until_somebody_says_otherwise() {
+    use crate::operation::provision::{Wish, provision};
+    let scene = Scene::new();
+    let wish = |name| Wish { backups: true, ..super::scene::wish(name) };
+    let has = |name: &str| {
+        let timer = format!("hostkit-{name}_backup.timer");
+        scene.real(&format!("/etc/systemd/system/{timer}")).exists()
+    };
+    scene.act(|s| provision(s, &wish("blog"))).unwrap();
+    scene.act(|s| provision(s, &Wish { backups: false, ..wish("shop") })).unwrap();
+    let bare =
+        Wish { database: false, redis: None, storage: crate::operation::provision::Ask::No, ..wish("site") };
+    scene.act(|s| provision(s, &bare)).unwrap();
+    assert_eq!((has("blog"), has("shop"), has("site")), (true, false, false));
+    scene.act(unscheduled).unwrap();
+    assert_eq!(scene.act(|s| provision(s, &wish("blog"))).unwrap().0, Outcome::Unchanged);
+    assert!(!has("blog"), "what was said stays so");
+}
+
+#[test]
 fn doctor_misses_the_backups_that_were_to_be_made() {
     let scene = Scene::after(&[provisioned, scheduled]);
     let missing = |scene: &Scene| {

@@ -287,6 +287,7 @@ pub(super) fn wish(name: &str) -> Wish {
         database: true,
         foreign: Foreign::Refuse,
         storage: Ask::IfThere,
+        backups: false,
         quota: None,
     }
 }
