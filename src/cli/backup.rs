@@ -12,6 +12,7 @@ use super::{
     context::Context,
     group,
     policy::Policy,
+    storage::secret,
 };
 use crate::{
     domain::{
@@ -20,14 +21,18 @@ use crate::{
     },
     operation::{
         backup::{
-            Stored, create, delete, list, prune,
+            Place, Stored, create, delete,
+            offsite::{Target, aim, target, unset},
+            prune,
             restore::{Origin, Piece, Restored, adopt, restore},
             schedule::schedule,
+            survey,
             verify::verify,
         },
         session::{Mode, Outcome},
     },
     project::schedule::Clock,
+    system::objects::Access,
 };
 
 group! {
@@ -38,6 +43,7 @@ group! {
     Schedule(ScheduleArgs) = "schedule";
     Prune(PruneArgs) = "prune";
     Delete(DeleteArgs) = "delete";
+    Target(TargetArgs) = "target";
 }
 
 /// What the help of the whole group opens with.
@@ -56,8 +62,8 @@ fn size(bytes: u64) -> String {
 
 /// A backup for programs.
 pub(super) fn data(backup: &Stored) -> Value {
-    let mut data =
-        json!({ "id": backup.id, "kind": backup.scope, "path": backup.path, "bytes": backup.bytes });
+    let mut data = json!({ "id": backup.id, "kind": backup.scope, "path": backup.path, "bytes": backup.bytes,
+                "place": backup.place });
     match &backup.inside {
         Ok((reason, manifest)) => {
             data["reason"] = json!(reason);
@@ -82,7 +88,8 @@ pub(super) fn made(name: &ProjectName, backup: &Stored) -> Answer {
         }
         inside += ")";
     }
-    let text = format!("Made the {word} {id} of {name}: {}{inside}", size(backup.bytes));
+    let copied = if backup.place == Place::Both { ", copied offsite" } else { "" };
+    let text = format!("Made the {word} {id} of {name}: {}{inside}{copied}", size(backup.bytes));
     Answer::new(text, data(backup)).outcome(Outcome::Changed)
 }
 
@@ -90,6 +97,7 @@ pub(super) fn made(name: &ProjectName, backup: &Stored) -> Answer {
 pub(super) fn listed(name: &ProjectName, all: &[Stored], scope: Scope) -> Answer {
     let word = scope.word();
     let of_scope: Vec<&Stored> = all.iter().filter(|s| s.scope == scope).collect();
+    let copies = of_scope.iter().any(|s| s.place != Place::Here);
     let rows: Vec<Vec<String>> = of_scope
         .iter()
         .map(|s| {
@@ -100,7 +108,16 @@ pub(super) fn listed(name: &ProjectName, all: &[Stored], scope: Scope) -> Answer
                 }
                 Err(problem) => ("?".to_owned(), problem.clone()),
             };
-            vec![s.id.to_string(), reason, size(s.bytes), inside]
+            let mut row = vec![s.id.to_string(), reason, size(s.bytes), inside];
+            if copies {
+                let place = match s.place {
+                    Place::Here => "here",
+                    Place::Offsite => "offsite",
+                    Place::Both => "here, offsite",
+                };
+                row.insert(3, place.to_owned());
+            }
+            row
         })
         .collect();
     let data = json!({ format!("{word}s"): of_scope.iter().map(|s| data(s)).collect::<Vec<_>>() });
@@ -108,7 +125,12 @@ pub(super) fn listed(name: &ProjectName, all: &[Stored], scope: Scope) -> Answer
         return Answer::new(format!("{name} has no {word}s"), data)
             .next(format!("hostkit {word} create {name}"));
     }
-    Answer::new(table(&[&word.to_uppercase(), "WHY", "SIZE", "INSIDE"], &rows), data)
+    let word = word.to_uppercase();
+    let mut header = vec![word.as_str(), "WHY", "SIZE", "INSIDE"];
+    if copies {
+        header.insert(3, "WHERE");
+    }
+    Answer::new(table(&header, &rows), data)
 }
 
 /// What was gone back to, in a sentence.
@@ -130,7 +152,7 @@ pub(super) fn gone_back(name: &ProjectName, outcome: Outcome, restored: &Restore
     }
 }
 
-/// Make a backup: database, shared files, environment and registry entry
+/// Make a backup: database, Redis, shared files, environment and registry entry
 #[derive(Args, Clone, Debug)]
 pub(crate) struct CreateArgs {
     /// The project
@@ -179,8 +201,8 @@ impl Verb for ListArgs {
         Some(&self.name)
     }
     fn run(self, cx: &mut Context) -> Result<Answer> {
-        let all = cx.look(|session| list(session, &self.name))?;
-        Ok(listed(&self.name, &all, Scope::Backup))
+        let (all, problem) = cx.look(|session| survey(session, &self.name))?;
+        Ok(listed(&self.name, &all, Scope::Backup).warn(problem))
     }
 }
 
@@ -365,7 +387,11 @@ impl Verb for PruneArgs {
         let mode = if self.dry_run { Mode::DryRun } else { Mode::Run };
         let gone = cx.session(mode, |session| prune(session, &self.name))?;
         let data = json!({ "deleted": gone.iter().map(data).collect::<Vec<_>>(), "dry_run": self.dry_run });
-        let names: Vec<String> = gone.iter().map(|s| format!("{} {}", s.scope.word(), s.id)).collect();
+        let names = gone.iter().map(|s| {
+            let offsite = if s.place == Place::Offsite { " (offsite)" } else { "" };
+            format!("{} {}{offsite}", s.scope.word(), s.id)
+        });
+        let names: Vec<String> = names.collect();
         let text = match (names.is_empty(), self.dry_run) {
             (true, _) => format!("{} has nothing whose time is over", self.name),
             (false, true) => format!("Would delete: {}", names.join(", ")),
@@ -399,4 +425,79 @@ impl Verb for DeleteArgs {
         let (name, id) = (&self.name, &self.id);
         Ok(Answer::new(format!("Deleted the backup {id} of {name}"), json!({ "id": id })).outcome(outcome))
     }
+}
+
+/// Copy backups to a bucket at an S3 provider, or show where they are copied to
+///
+/// The secret of the key is read from standard input. Copies are encrypted as the backups are, with a key
+/// made from `/etc/hostkit/master.key`: keep that file in another place too. They are kept for 30 days.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct TargetArgs {
+    /// The provider's address, such as `https://s3.eu-central-1.example.com`
+    #[arg(long, value_name = "URL", requires_all = ["bucket", "access_key"])]
+    endpoint: Option<String>,
+    /// The bucket, which the provider has made
+    #[arg(long, requires = "endpoint")]
+    bucket: Option<String>,
+    /// The identifier of a key that opens this bucket, and best of all nothing else
+    #[arg(long, value_name = "ID", requires = "endpoint")]
+    access_key: Option<String>,
+    /// The region, as the provider calls it
+    #[arg(long, default_value = "us-east-1", requires = "endpoint")]
+    region: String,
+    /// Copy them nowhere any more; what lies there stays
+    #[arg(long, conflicts_with_all = ["endpoint", "bucket", "access_key", "region"])]
+    unset: bool,
+    /// Show what would be done, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Verb for TargetArgs {
+    const NAME: &'static str = "backup target";
+    const POLICY: Policy = Policy::Root;
+    const EXAMPLES: &'static [&'static str] = &[
+        "hostkit backup target",
+        "echo KEY | hostkit backup target --endpoint https://s3.test --bucket b7 --access-key AKIA1",
+        "hostkit backup target --unset",
+    ];
+
+    fn run(self, cx: &mut Context) -> Result<Answer> {
+        let mode = if self.dry_run { Mode::DryRun } else { Mode::Run };
+        let (Some(endpoint), Some(bucket), Some(key)) = (self.endpoint, self.bucket, self.access_key) else {
+            if self.unset {
+                let outcome = cx.session(mode, unset)?;
+                return Ok(
+                    Answer::new("Backups are copied nowhere", json!({ "target": null })).outcome(outcome)
+                );
+            }
+            return Ok(aimed(cx.look(|session| target(session))?.as_ref()));
+        };
+        let secret = secret(cx, "hostkit backup target … < FILE")?;
+        let endpoint = endpoint.trim_end_matches('/').to_owned();
+        let at = Access { endpoint, region: self.region, bucket, key, secret };
+        let near = at.is_near();
+        let (outcome, target) = cx.session(mode, |session| Ok((aim(session, at)?, target(session)?)))?;
+        if outcome == Outcome::WouldChange {
+            return Ok(Answer::new("The bucket opens. Nothing was changed", json!({ "dry_run": true }))
+                .outcome(outcome));
+        }
+        let here =
+            near.then(|| "the bucket is on this host: what takes the host takes the copies too".to_owned());
+        Ok(aimed(target.as_ref()).outcome(outcome).warn(here))
+    }
+}
+
+/// Where copies go, in a sentence.
+fn aimed(target: Option<&Target>) -> Answer {
+    let Some(target) = target else {
+        return Answer::new("Backups are copied nowhere", json!({ "target": null }))
+            .next("hostkit backup target --endpoint URL --bucket BUCKET --access-key ID < FILE");
+    };
+    let Target { endpoint, bucket, region, key, since, .. } = target;
+    let data = json!({ "target": { "endpoint": endpoint, "bucket": bucket, "region": region,
+                                   "access_key": key, "since": since } });
+    let text =
+        format!("Backups are copied to the bucket {bucket} at {endpoint} with the key {key}, since {since}");
+    Answer::new(text, data)
 }

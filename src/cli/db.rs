@@ -99,7 +99,7 @@ impl Verb for CreateArgs {
     }
 }
 
-/// Delete a project's database with all that is in it
+/// Delete a project's database; a checkpoint of it is kept for 14 days
 #[derive(Args, Clone, Debug)]
 pub(crate) struct DeleteArgs {
     /// The project
@@ -107,6 +107,9 @@ pub(crate) struct DeleteArgs {
     /// The project's name once more; on a terminal it is asked for
     #[arg(long, value_name = "NAME")]
     confirm: Option<String>,
+    /// Make no checkpoint first: all that is in it is lost
+    #[arg(long)]
+    no_backup: bool,
     /// Show what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -125,11 +128,20 @@ impl Verb for DeleteArgs {
         let name = &self.name;
         if !self.dry_run {
             cx.look(|session| of(&session.project(name)?.spec).map(drop))?;
-            let warning = "All that is in its database goes. This cannot be undone.";
+            let warning = if self.no_backup {
+                "All that is in its database goes. This cannot be undone."
+            } else {
+                "All that is in its database goes; a checkpoint of it is kept for 14 days."
+            };
             confirmed(cx, name, self.confirm.as_deref(), "db delete", warning)?;
         }
-        let work = |session: &mut Session<'_>| database::delete(session, name);
-        answered(cx, self.dry_run, work, |_| format!("The database of {name} is gone"))
+        let work = |session: &mut Session<'_>| database::delete(session, name, !self.no_backup);
+        let answer = answered(cx, self.dry_run, work, |_| format!("The database of {name} is gone"))?;
+        if self.no_backup || self.dry_run {
+            return Ok(answer);
+        }
+        let undo = format!("hostkit checkpoint restore {name}    # then: what was in it comes back");
+        Ok(answer.next(format!("hostkit db create {name}")).next(undo))
     }
 }
 

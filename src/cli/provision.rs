@@ -69,6 +69,7 @@ impl RuntimeArgs {
 /// Services that are on by default, and the words to leave them out. Those that are not offered yet
 /// may be left out all the same.
 #[derive(Args, Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "these are flags")]
 pub(crate) struct WithoutArgs {
     /// Make no database
     #[arg(long, help_heading = "Services")]
@@ -76,6 +77,9 @@ pub(crate) struct WithoutArgs {
     /// Make no object storage
     #[arg(long, help_heading = "Services")]
     no_storage: bool,
+    /// Have no backups made every day
+    #[arg(long, help_heading = "Services")]
+    no_backup: bool,
     /// Set up no sign-in service (none is set up yet)
     #[arg(long, hide_short_help = true, help_heading = "Services")]
     no_auth: bool,
@@ -179,6 +183,7 @@ impl ProvisionArgs {
             redis,
             storage,
             quota: self.storage_quota,
+            backups: with_services && !self.without.no_backup,
             name: self.name.clone(),
             runtime: self.runtime.runtime(),
             start: self.runtime.start(),

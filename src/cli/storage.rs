@@ -285,7 +285,7 @@ impl Verb for AttachArgs {
         Some(&self.name)
     }
     fn run(self, cx: &mut Context) -> Result<Answer> {
-        let secret = secret(cx)?;
+        let secret = secret(cx, "hostkit storage attach … < FILE")?;
         let mode = if self.dry_run { Mode::DryRun } else { Mode::Run };
         let at = Access {
             endpoint: self.endpoint.trim_end_matches('/').to_owned(),
@@ -309,11 +309,11 @@ impl Verb for AttachArgs {
 }
 
 /// The secret of a key, from standard input: never from the command line, which everybody can read.
-fn secret(cx: &Context) -> Result<Secret> {
+pub(super) fn secret(cx: &Context, call: &str) -> Result<Secret> {
     if cx.may_ask {
         bail!(
             Fault::new(Code::ConfirmationNeeded, "the secret of the key is read from standard input")
-                .next("hostkit storage attach … < FILE")
+                .next(call)
         );
     }
     let mut text = zeroize::Zeroizing::new(String::new());
@@ -326,7 +326,7 @@ fn secret(cx: &Context) -> Result<Secret> {
                 Code::InvalidValue,
                 "what came on standard input is no secret of a key: one line of 8 to 1024 visible characters"
             )
-            .next("hostkit storage attach … < FILE")
+            .next(call)
         );
     }
     Ok(Secret::new(word))

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, bail};
 
 use super::{
+    backup,
     lifecycle::{retire, settle},
     session::{Mode, Outcome, Session},
 };
@@ -113,11 +114,14 @@ pub fn create(session: &mut Session<'_>, name: &ProjectName) -> Result<(Outcome,
     change(session, "db create", spec)
 }
 
-/// Takes a project's database away, with all that is in it.
-pub fn delete(session: &mut Session<'_>, name: &ProjectName) -> Result<(Outcome, ProjectSpec)> {
+/// Takes a project's database away, with all that is in it; with `keep`, after making a checkpoint of it.
+pub fn delete(session: &mut Session<'_>, name: &ProjectName, keep: bool) -> Result<(Outcome, ProjectSpec)> {
     let _held = session.enter(name.as_str(), "db delete")?;
     let mut spec = session.project(name)?.spec;
     of(&spec)?;
+    if keep && session.mode == Mode::Run {
+        backup::farewell(session, &spec)?;
+    }
     spec.database = None;
     let done = change(session, "db delete", spec)?;
     forget(session, done.1.uid);

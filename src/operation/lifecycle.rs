@@ -299,6 +299,11 @@ pub fn collect(session: &mut Session<'_>) -> Result<usize> {
         }
     }
     gone += storage::collect(session);
+    gone += backup::offsite::collect(session).unwrap_or_else(|error| {
+        let message = format!("copies of backups whose time is over may be left offsite: {error:#}");
+        session.ui.emit(Event::Warned { message: &message });
+        0
+    });
     for trash in [host::home_trash(), host::log_trash()] {
         for entry in session.host.root.list(&trash)? {
             let Some(owner) = spare(&entry, &known) else { continue };

@@ -18,7 +18,10 @@ use crate::{
         runtime::Runtime,
     },
     plan::{Foreign, Plan},
-    project::ProjectSpec,
+    project::{
+        ProjectSpec,
+        schedule::{Clock, Schedule},
+    },
 };
 
 /// The first account number that is given to a project.
@@ -59,6 +62,8 @@ pub struct Wish {
     pub foreign: Foreign,
     /// Whether it is to have object storage.
     pub storage: Ask,
+    /// Whether it is to have daily backups, if it is new and stores anything in a service.
+    pub backups: bool,
     /// How many bytes may lie in its bucket; `None`: as many as until now, or the usual number.
     pub quota: Option<u64>,
 }
@@ -77,9 +82,15 @@ pub fn provision(session: &mut Session<'_>, wish: &Wish) -> Result<(Outcome, Pro
         spec.database = Some(database::fresh(session, &spec)?);
     }
     storage::furnish(session, &mut spec, wish)?;
+    let exists = session.store.project(&wish.name)?.is_some();
+    let stores = spec.database.is_some() || spec.redis.is_some() || spec.storage.is_some();
+    // Of one that exists somebody may have said that it is not to have any.
+    if wish.backups && !exists && stores {
+        let since = format!("{:.0}", session.host.clock.now());
+        spec.backups = Some(Schedule { at: Clock::of(spec.uid), since });
+    }
     let adopted = session.host.accounts.find(spec.name.as_str())?.is_some();
     let owned = session.store.owned(spec.name.as_str())?;
-    let exists = session.store.project(&wish.name)?.is_some();
     let plan = Plan::between(owned, session.wanted(&spec)?, wish.foreign, &session.host)?;
     let same = session.store.project(&spec.name)?.is_some_and(|row| row.spec == spec);
     if plan.is_noop() && exists && same {

@@ -26,7 +26,7 @@ use crate::{
     },
     resource::Any,
     system::{
-        objects::{self, ADMIN_PORT, Access, Bucket, Entry, Rights, Verb, check_endpoint},
+        objects::{self, ADMIN_PORT, Access, Bucket, Entry, Rights, Verb},
         systemd::invocation,
         vault,
     },
@@ -280,16 +280,7 @@ pub fn attach(session: &mut Session<'_>, name: &ProjectName, at: Access) -> Resu
             .next(format!("hostkit storage info {name}"))
         );
     }
-    check_endpoint(&at.endpoint)?;
-    for (what, word) in [("bucket", &at.bucket), ("region", &at.region), ("access key", &at.key)] {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
-        if word.is_empty() || word.len() > 128 || !word.chars().all(plain) {
-            bail!(
-                Fault::new(Code::InvalidValue, format!("the {what} must be letters, digits and `-._`"))
-                    .next(format!("hostkit storage attach {name} --help"))
-            );
-        }
-    }
+    at.check().map_err(|fault| fault.next(format!("hostkit storage attach {name} --help")))?;
     session.host.objects.list(&at, "", None, 1).context("trying the bucket with its key")?;
     let key = StorageKey { secret: seal(session, name, &at.secret)?, id: at.key };
     let place = Place::Elsewhere { endpoint: at.endpoint, region: at.region };

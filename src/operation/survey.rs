@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::{
-    backup::schedule::overdue,
+    backup::{offsite::Shelf, schedule::overdue},
     environment::bring_back,
     init::VAULT_KEY,
     session::{Mode, Outcome, Session},
@@ -89,9 +89,10 @@ pub fn doctor(session: &Session<'_>, only: Option<&ProjectName>) -> Result<Surve
             survey.find(&open.owner, what, "is running, or was interrupted", "hostkit repair");
         }
     }
+    let shelf = examine_target(session, &mut survey);
     for name in names {
         examine(session, &name, &mut survey)?;
-        examine_backups(session, &name, &mut survey)?;
+        examine_backups(session, &name, shelf.as_ref(), &mut survey)?;
     }
     Ok(survey)
 }
@@ -157,13 +158,34 @@ fn examine(session: &Session<'_>, owner: &str, survey: &mut Survey) -> Result<()
     Ok(())
 }
 
-/// Whether the backups are made that are to be made.
-fn examine_backups(session: &Session<'_>, name: &str, survey: &mut Survey) -> Result<()> {
+/// What lies at the target for copies of backups, if there is one that lets itself be looked at.
+fn examine_target(session: &Session<'_>, survey: &mut Survey) -> Option<Shelf> {
+    let shelf = Shelf::look(session, None);
+    survey.checks += usize::from(!matches!(shelf, Ok(None)));
+    shelf.unwrap_or_else(|error| {
+        let problem = format!("no copies can be made: {error:#}");
+        survey.find("", "backup target", problem, "hostkit backup target");
+        None
+    })
+}
+
+/// Whether the backups and their copies are made that are to be made.
+fn examine_backups(
+    session: &Session<'_>,
+    name: &str,
+    shelf: Option<&Shelf>,
+    survey: &mut Survey,
+) -> Result<()> {
     let Some(row) = session.store.project(&name.parse()?)? else { return Ok(()) };
     if row.spec.backups.is_some() {
         survey.checks += 1;
     }
     if let Some(problem) = overdue(session, &row.spec)? {
+        survey.find(name, "backups", problem, format!("hostkit backup create {name}"));
+    }
+    if let Some(shelf) = shelf
+        && let Some(problem) = shelf.behind(session, &row.spec)?
+    {
         survey.find(name, "backups", problem, format!("hostkit backup create {name}"));
     }
     Ok(())

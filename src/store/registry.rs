@@ -136,6 +136,12 @@ impl<'a> Registry<'a> {
         Ok(())
     }
 
+    /// Forgets one of the host's settings.
+    pub fn unset(&self, key: &str) -> Result<()> {
+        self.tx.execute("DELETE FROM setting WHERE key = ?1", [key])?;
+        Ok(())
+    }
+
     /// Enters a release.
     pub fn put_release(&self, uid: u32, row: &ReleaseRow) -> Result<()> {
         self.tx.execute(

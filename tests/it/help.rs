@@ -76,6 +76,7 @@ pub(crate) const COMMANDS: &[&str] = &[
     "backup schedule",
     "backup prune",
     "backup delete",
+    "backup target",
     "checkpoint",
     "checkpoint create",
     "checkpoint list",

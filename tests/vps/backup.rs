@@ -21,15 +21,20 @@ CREATE TABLE visits (n int CHECK (twice(n) > 0)); INSERT INTO visits VALUES (1);
 /// A server with a guest book that has something to lose.
 fn guest_book() -> Option<Vps> {
     let vps = Vps::boot()?;
-    vps.sh("DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends python3-psycopg2 python3-redis >/dev/null")
-        .ok();
-    vps.hostkit(["provision", "blog", "--start-cmd", "python3 guestbook.py"]).ok();
-    fill(&vps);
-    vps.deploy("blog", &app());
+    furnish(&vps);
     Some(vps)
 }
 
-fn app() -> Source {
+/// Puts a guest book that has something to lose on a server.
+pub(crate) fn furnish(vps: &Vps) {
+    vps.sh("DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends python3-psycopg2 python3-redis >/dev/null")
+        .ok();
+    vps.hostkit(["provision", "blog", "--no-storage", "--start-cmd", "python3 guestbook.py"]).ok();
+    fill(vps);
+    vps.deploy("blog", &app());
+}
+
+pub(crate) fn app() -> Source {
     Source::empty().file("guestbook.py", include_str!("inside/guestbook.py"))
 }
 
@@ -56,13 +61,13 @@ fn url(vps: &Vps) -> String {
     envelope["data"]["url"].as_str().expect("an address").to_owned()
 }
 
-fn page(vps: &Vps, project: &str) -> String {
+pub(crate) fn page(vps: &Vps, project: &str) -> String {
     let answer = vps.visit(project, "/");
     assert_eq!(answer.status, 200, "{answer}\n{}", vps.diagnosis());
     answer.body.clone()
 }
 
-fn backup(vps: &Vps) -> String {
+pub(crate) fn backup(vps: &Vps) -> String {
     let envelope = vps.hostkit(["--json", "backup", "create", "blog"]).ok().json();
     envelope["data"]["id"].as_str().expect("a backup has a name").to_owned()
 }
@@ -86,7 +91,7 @@ fn owners(vps: &Vps, database: &str) -> String {
 }
 
 /// Nothing lies beside the project's data.
-fn expect_tidy(vps: &Vps) {
+pub(crate) fn expect_tidy(vps: &Vps) {
     let left = superuser(
         vps,
         "postgres",
@@ -99,7 +104,7 @@ fn expect_tidy(vps: &Vps) {
 }
 
 /// Loses the table, the photo and the variable.
-fn destroy(vps: &Vps) {
+pub(crate) fn destroy(vps: &Vps) {
     let sql = "DELETE FROM guests WHERE id > 7; UPDATE guests SET name = 'somebody else'; DROP VIEW \"Odd View\"; DROP SCHEMA extra CASCADE; INSERT INTO visits VALUES (7)";
     vps.run(["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", url(vps).as_str(), "-c", sql]).ok();
     vps.sh("echo second > /home/blog/shared/photo; touch /home/blog/shared/later").ok();

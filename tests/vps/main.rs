@@ -16,6 +16,7 @@
 // The harness.
 mod call;
 mod image;
+mod offsite;
 mod server;
 mod snapshot;
 mod source;

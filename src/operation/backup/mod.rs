@@ -4,6 +4,7 @@
 //! was copied to another server is worth as much there.
 
 mod database;
+pub mod offsite;
 mod redis;
 pub mod restore;
 pub mod schedule;
@@ -11,6 +12,7 @@ pub mod verify;
 mod write;
 
 use anyhow::{Result, bail};
+use serde::Serialize;
 
 use super::session::{Mode, Outcome, Session};
 use crate::{
@@ -30,26 +32,46 @@ use crate::{
 
 pub(super) use self::write::write;
 
-/// A backup that lies on this host.
+/// Where a backup lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Place {
+    /// On this host.
+    Here,
+    /// At the target for copies alone.
+    Offsite,
+    /// On this host, with a copy at the target.
+    Both,
+}
+
+/// A backup that lies on this host, or a copy of one that once did.
 #[derive(Clone, Debug)]
 pub struct Stored {
     /// Its name.
     pub id: BackupId,
     /// How much is in it.
     pub scope: Scope,
-    /// Where it lies.
+    /// Where it lies, or would if it were here.
     pub path: HostPath,
     /// Its size in bytes.
     pub bytes: u64,
     /// Why it was made, and what is inside; or why that cannot be said.
     pub inside: std::result::Result<(Reason, Manifest), String>,
+    /// Where it lies.
+    pub place: Place,
 }
 
 /// Makes a backup or a checkpoint of a project.
 pub fn create(session: &mut Session<'_>, name: &ProjectName, scope: Scope, reason: Reason) -> Result<Stored> {
-    let _held = session.enter(name.as_str(), scope.word())?;
+    let held = session.enter(name.as_str(), scope.word())?;
     let spec = session.project(name)?.spec;
-    write(session, &spec, scope, reason)
+    let mut backup = write(session, &spec, scope, reason)?;
+    // It is whole: nobody needs to wait for the copy.
+    drop(held);
+    if scope == Scope::Backup && offsite::copy(session, name, spec.uid) {
+        backup.place = Place::Both;
+    }
+    Ok(backup)
 }
 
 /// The backups and checkpoints of a project, newest first.
@@ -58,12 +80,27 @@ pub fn list(session: &Session<'_>, name: &ProjectName) -> Result<Vec<Stored>> {
     stored(session, &name, uid)
 }
 
-/// A project that exists, or the one of this name that was deleted last.
+/// The backups of a project here and at the target for copies, newest first; and why the target could not
+/// be looked at.
+pub fn survey(session: &Session<'_>, name: &ProjectName) -> Result<(Vec<Stored>, Option<String>)> {
+    let (name, uid) = known(session, name)?;
+    let mut all = stored(session, &name, uid)?;
+    let away = offsite::merge(session, &name, uid, &mut all);
+    Ok((all, away.err().map(|error| format!("copies offsite cannot be looked at: {error:#}"))))
+}
+
+/// A project that exists, or the one of this name that was deleted last. Of one that this host knows
+/// nothing of, copies may lie at the target: those of the host it stands for.
 fn known(session: &Session<'_>, name: &ProjectName) -> Result<(ProjectName, u32)> {
     if session.store.project(name)?.is_none()
         && let Some(row) = session.store.trash()?.into_iter().find(|row| row.spec.name == *name)
     {
         return Ok((name.clone(), row.spec.uid));
+    }
+    if session.store.project(name)?.is_none()
+        && let Ok(Some(uid)) = offsite::uid_of(session, name)
+    {
+        return Ok((name.clone(), uid));
     }
     Ok((name.clone(), session.project(name)?.spec.uid))
 }
@@ -78,7 +115,14 @@ pub(super) fn stored(session: &Session<'_>, name: &ProjectName, uid: u32) -> Res
         let bytes = session.host.root.meta(&path)?.map_or(0, |m| m.size);
         let inside =
             open(session, &path).and_then(|reader| Ok((reader.header.reason.parse()?, reader.manifest)));
-        all.push(Stored { id, scope, path, bytes, inside: inside.map_err(|e| format!("{e:#}")) });
+        all.push(Stored {
+            id,
+            scope,
+            path,
+            bytes,
+            inside: inside.map_err(|e| format!("{e:#}")),
+            place: Place::Here,
+        });
     }
     all.sort_by(|a, b| b.id.cmp(&a.id));
     Ok(all)
@@ -92,60 +136,66 @@ fn open(session: &Session<'_>, path: &HostPath) -> Result<Opened> {
     Reader::open(file, &Key::of(&session.host.vault)?)
 }
 
-/// The named backup of a project, or its newest one that can be read.
+/// The named backup of a project, or its newest one that can be read. One that lies only at the target
+/// for copies is fetched.
 fn choose(
-    session: &Session<'_>,
+    session: &mut Session<'_>,
     name: &ProjectName,
     uid: u32,
     scope: Scope,
     id: Option<&BackupId>,
 ) -> Result<(BackupId, Opened)> {
-    let word = scope.word();
-    let path = match id {
-        Some(id) => name.backup(uid, id, scope),
-        None => stored(session, name, uid)?
-            .into_iter()
-            .find(|s| s.scope == scope && s.inside.is_ok())
-            .map(|s| s.path)
-            .ok_or_else(|| {
-                Fault::new(Code::BackupNotFound, format!("`{name}` has no {word}"))
-                    .next(format!("hostkit {word} create {name}"))
-            })?,
+    let here = if let Some(id) = id {
+        let path = name.backup(uid, id, scope);
+        session.host.root.meta(&path)?.map(|_| path)
+    } else {
+        let fit = |s: &Stored| s.scope == scope && s.inside.is_ok();
+        stored(session, name, uid)?.into_iter().find(fit).map(|s| s.path)
     };
-    if session.host.root.meta(&path)?.is_none() {
-        let id = id.map(ToString::to_string).unwrap_or_default();
-        bail!(
-            Fault::new(Code::BackupNotFound, format!("`{name}` has no {word} `{id}`"))
-                .next(format!("hostkit {word} list {name}"))
-        );
-    }
-    let reader = open(session, &path)?;
+    let found = match here {
+        Some(path) => Some(open(session, &path)?),
+        None if scope == Scope::Backup => offsite::fetch(session, name, uid, id)?,
+        None => None,
+    };
+    let Some(reader) = found else { bail!(missing(name, scope, id)) };
     if reader.header.project != name.as_str() || reader.header.uid != uid {
         let (project, uid) = (&reader.header.project, reader.header.uid);
-        bail!(
-            Fault::new(
-                Code::InvalidBackup,
-                format!(
-                    "`{path}` is a backup of the project `{project}` (uid {uid}), and lies in the wrong place"
-                )
-            )
-            .next(format!("hostkit {word} list {name}"))
-        );
+        let message =
+            format!("it is a backup of the project `{project}` (uid {uid}), and lies in the wrong place");
+        bail!(Fault::new(Code::InvalidBackup, message).next(format!("hostkit {} list {name}", scope.word())));
     }
     Ok((reader.header.id.parse()?, reader))
 }
 
-/// Deletes one backup or checkpoint.
+/// The refusal of a backup that is not there.
+fn missing(name: &ProjectName, scope: Scope, id: Option<&BackupId>) -> Fault {
+    let word = scope.word();
+    match id {
+        Some(id) => Fault::new(Code::BackupNotFound, format!("`{name}` has no {word} `{id}`"))
+            .next(format!("hostkit {word} list {name}")),
+        None => Fault::new(Code::BackupNotFound, format!("`{name}` has no {word}"))
+            .next(format!("hostkit {word} create {name}")),
+    }
+}
+
+/// Deletes one backup or checkpoint, with its copy.
 pub fn delete(session: &mut Session<'_>, name: &ProjectName, scope: Scope, id: &BackupId) -> Result<Outcome> {
     let _held = session.enter(name.as_str(), scope.word())?;
     let (name, uid) = known(session, name)?;
     let path = name.backup(uid, id, scope);
-    if session.host.root.meta(&path)?.is_none() {
-        let word = scope.word();
-        bail!(
-            Fault::new(Code::BackupNotFound, format!("`{name}` has no {word} `{id}`"))
-                .next(format!("hostkit {word} list {name}"))
-        );
+    let here = session.host.root.meta(&path)?.is_some();
+    let copied = match scope {
+        Scope::Backup => offsite::remove(session, &name, uid, id),
+        Scope::Checkpoint => Ok(false),
+    };
+    match copied {
+        Ok(false) if !here => bail!(missing(&name, scope, Some(id))),
+        Err(error) if !here => return Err(error),
+        Ok(_) => {}
+        Err(error) => {
+            let message = format!("a copy that may lie offsite was not deleted: {error:#}");
+            session.ui.emit(Event::Warned { message: &message });
+        }
     }
     if session.mode == Mode::DryRun {
         return Ok(Outcome::WouldChange);
@@ -175,25 +225,41 @@ pub fn prune(session: &mut Session<'_>, name: &ProjectName) -> Result<Vec<Stored
             session.host.root.remove(&backup.path)?;
         }
     }
+    match offsite::prune(session, name, uid) {
+        Ok(copies) => gone.extend(copies),
+        Err(error) => {
+            let message = format!("copies offsite whose time is over may be left: {error:#}");
+            session.ui.emit(Event::Warned { message: &message });
+        }
+    }
     Ok(gone)
 }
 
 /// The last backup of a project that is to be deleted.
 pub(super) fn last(session: &mut Session<'_>, spec: &ProjectSpec) -> Result<()> {
-    let name = &spec.name;
-    write(session, spec, Scope::Backup, Reason::Final).map(drop).map_err(|error| {
-        match error.downcast::<Fault>() {
-            Ok(mut fault) => {
-                fault.message = format!("the last backup cannot be made: {}", fault.message);
-                fault
-                    .next(format!("hostkit project delete {name} --no-backup    # its data is lost then"))
-                    .into()
-            }
-            Err(error) => error.context(format!(
-                "the last backup cannot be made; `hostkit project delete {name} --no-backup` does without"
-            )),
+    let without = format!("hostkit project delete {} --no-backup", spec.name);
+    write(session, spec, Scope::Backup, Reason::Final).map_err(|e| unmade(e, "the last backup", &without))?;
+    offsite::copy(session, &spec.name, spec.uid);
+    Ok(())
+}
+
+/// A checkpoint of a database that is to be deleted.
+pub(super) fn farewell(session: &mut Session<'_>, spec: &ProjectSpec) -> Result<()> {
+    let without = format!("hostkit db delete {} --no-backup", spec.name);
+    write(session, spec, Scope::Checkpoint, Reason::Delete)
+        .map(drop)
+        .map_err(|e| unmade(e, "a checkpoint of it", &without))
+}
+
+/// Why something is not deleted, and what does without a backup.
+fn unmade(error: anyhow::Error, what: &str, without: &str) -> anyhow::Error {
+    match error.downcast::<Fault>() {
+        Ok(mut fault) => {
+            fault.message = format!("{what} cannot be made: {}", fault.message);
+            fault.next(format!("{without}    # its data is lost then")).into()
         }
-    })
+        Err(error) => error.context(format!("{what} cannot be made; `{without}` does without")),
+    }
 }
 
 /// Loads the database of a deleted project from its last backup, to where one lies that was taken away:

@@ -93,7 +93,7 @@ pub enum Origin {
 }
 
 /// Finds a backup and opens it.
-fn find(session: &Session<'_>, origin: &Origin, scope: Scope) -> Result<(BackupId, Opened)> {
+fn find(session: &mut Session<'_>, origin: &Origin, scope: Scope) -> Result<(BackupId, Opened)> {
     match origin {
         Origin::Project { name, id } => {
             let (name, uid) = known(session, name)?;
@@ -175,6 +175,7 @@ pub fn adopt(
         // A bucket elsewhere is the old project's: the provider says who opens it.
         storage: if quota.is_some() { Ask::IfThere } else { Ask::No },
         quota,
+        backups: spec.backups.is_some(),
         port: None,
         foreign: Foreign::Refuse,
     };

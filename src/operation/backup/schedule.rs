@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// How old the newest backup of a project may be that has one made every day.
-const LATE: SignedDuration = SignedDuration::from_hours(36);
+pub(super) const LATE: SignedDuration = SignedDuration::from_hours(36);
 
 /// Has a project's backups made every day at this time, or no longer.
 pub fn schedule(

@@ -10,8 +10,8 @@ use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Attr, BackupId, Contents, Header, Key, ProjectName, ProjectSpec, Reason, Scope, Session, Stored, host,
-    redis, stored,
+    Attr, BackupId, Contents, Header, Key, Place, ProjectName, ProjectSpec, Reason, Scope, Session, Stored,
+    host, redis, stored,
 };
 use crate::{
     domain::{
@@ -84,7 +84,7 @@ pub(in crate::operation) fn write(
     let bytes = session.host.root.meta(&path)?.map_or(0, |m| m.size);
     let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     session.ui.emit(Event::Finished { what: scope.word(), detail: id.as_str(), ms });
-    Ok(Stored { id, scope, path, bytes, inside: Ok((reason, manifest)) })
+    Ok(Stored { id, scope, path, bytes, inside: Ok((reason, manifest)), place: Place::Here })
 }
 
 /// Makes the directory that a project's backups lie in.

@@ -227,7 +227,7 @@ fn a_backup_is_for_root_alone_and_holds_no_secret_in_clear() {
 #[test]
 fn a_checkpoint_wants_a_database() {
     let scene = Scene::after(&[provisioned]);
-    scene.act(|s| crate::operation::database::delete(s, &blog())).unwrap();
+    scene.act(|s| crate::operation::database::delete(s, &blog(), true)).unwrap();
     let error = scene.act(|s| create(s, &blog(), Scope::Checkpoint, Reason::Manual)).unwrap_err();
     assert_eq!(code(&error), Code::WrongState);
 }
@@ -390,6 +390,26 @@ fn a_backup_of_another_host_needs_that_hosts_key() {
     assert_eq!(here.snapshot(), before);
     here.act(|s| adopt(s, &origin(Some("/etc/hostkit/master.key")), &blog(), &none)).unwrap();
     assert_eq!(contents(&here), ["INSERT one", "INSERT two"]);
+}
+
+#[test]
+fn a_new_project_that_stores_something_is_backed_up_every_day_until_somebody_says_otherwise() {
+    use crate::operation::provision::{Wish, provision};
+    let scene = Scene::new();
+    let wish = |name| Wish { backups: true, ..super::scene::wish(name) };
+    let has = |name: &str| {
+        let timer = format!("hostkit-{name}_backup.timer");
+        scene.real(&format!("/etc/systemd/system/{timer}")).exists()
+    };
+    scene.act(|s| provision(s, &wish("blog"))).unwrap();
+    scene.act(|s| provision(s, &Wish { backups: false, ..wish("shop") })).unwrap();
+    let bare =
+        Wish { database: false, redis: None, storage: crate::operation::provision::Ask::No, ..wish("site") };
+    scene.act(|s| provision(s, &bare)).unwrap();
+    assert_eq!((has("blog"), has("shop"), has("site")), (true, false, false));
+    scene.act(unscheduled).unwrap();
+    assert_eq!(scene.act(|s| provision(s, &wish("blog"))).unwrap().0, Outcome::Unchanged);
+    assert!(!has("blog"), "what was said stays so");
 }
 
 #[test]

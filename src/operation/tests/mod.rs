@@ -5,6 +5,7 @@ mod backup;
 mod crash;
 mod database;
 mod environment;
+mod offsite;
 mod redis;
 mod refusal;
 mod scene;

@@ -287,6 +287,7 @@ pub(super) fn wish(name: &str) -> Wish {
         database: true,
         foreign: Foreign::Refuse,
         storage: Ask::IfThere,
+        backups: false,
         quota: None,
     }
 }
@@ -348,7 +349,7 @@ pub(super) fn database_made(session: &mut Session<'_>) -> Result<()> {
     database::create(session, &"blog".parse()?).map(drop)
 }
 pub(super) fn database_gone(session: &mut Session<'_>) -> Result<()> {
-    database::delete(session, &"blog".parse()?).map(drop)
+    database::delete(session, &"blog".parse()?, true).map(drop)
 }
 pub(super) fn rotated(session: &mut Session<'_>) -> Result<()> {
     database::rotate(session, &"blog".parse()?, false).map(drop)

@@ -41,6 +41,20 @@ impl Root {
         fresh.wire.cross("begin:made")?;
         Ok(fresh)
     }
+
+    /// A file without a name in a directory, for root alone: it goes with whoever has it open.
+    pub fn scratch(&mut self, dir: &HostPath) -> Result<std::fs::File> {
+        let path = dir.join("scratch");
+        let (dir, new) = (self.home_of(&path)?, touch::fresh_name(&path));
+        let make = || -> Result<_> {
+            touch::clear(&dir, &new)?;
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let fd = rustix::fs::openat(&dir, &new, flags, Mode::RUSR | Mode::WUSR)?;
+            rustix::fs::unlinkat(&dir, &new, AtFlags::empty())?;
+            Ok(std::fs::File::from(fd))
+        };
+        make().map_err(touch::full).with_context(|| format!("making a file in `{}`", path.parent()))
+    }
 }
 
 impl Fresh {

@@ -47,6 +47,26 @@ impl Access {
         Ok((bucket, Credentials::new(self.key.clone(), self.secret.reveal())))
     }
 
+    /// Refuses an address or a name that no bucket is reached by.
+    pub fn check(&self) -> Result<(), Fault> {
+        check_endpoint(&self.endpoint)?;
+        for (what, word) in [("bucket", &self.bucket), ("region", &self.region), ("access key", &self.key)] {
+            let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+            if word.is_empty() || word.len() > 128 || !word.chars().all(plain) {
+                return Err(Fault::new(
+                    Code::InvalidValue,
+                    format!("the {what} must be letters, digits and `-._`"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the store is on this host.
+    pub fn is_near(&self) -> bool {
+        self.endpoint.starts_with("http:")
+    }
+
     /// An address by which anybody may read or write one object until `expires` is over.
     pub fn presign(&self, verb: Verb, key: &str, expires: Duration, now: Timestamp) -> Result<String> {
         check_key(key)?;

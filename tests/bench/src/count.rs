@@ -21,7 +21,7 @@ const NODE_2: &str = "/root/bench/node-2";
 
 /// In the order of a project's life.
 const COMMANDS: &[Limit] = &[
-    limit(&["provision", "counted"], Some(6)),
+    limit(&["provision", "counted"], Some(9)),
     limit(&["deploy", "counted", "--source", NODE_1], None),
     limit(&["deploy", "counted", "--source", NODE_2], None),
     limit(&["rollback", "counted"], Some(2)),

@@ -22,7 +22,7 @@ usage: tests/bench/run [--rounds N] [--projects N] [PART]…
 parts, all without a word:
   startup     hostkit --version beside /bin/true; the size of the program
   provision   hostkit project create NAME
-  data        hostkit provision NAME, with a database and Redis
+  data        hostkit provision NAME --no-backup, with a database and Redis
   live        hostkit project create NAME --source DIR with the Node example, until it answers
   rollback    hostkit rollback beside systemctl restart of the same service
   count       processes, daemon-reloads and syncs of each command, with strace
