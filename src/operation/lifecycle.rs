@@ -295,7 +295,12 @@ pub fn collect(session: &mut Session<'_>) -> Result<usize> {
         if session.mode == Mode::DryRun {
             gone += 1;
         } else if let Ok(_held) = session.enter(&owner, "gc") {
-            gone += database::drop_gone(session, uid)?;
+            // What one project has left behind must not keep the others' from going.
+            gone += database::drop_gone(session, uid).unwrap_or_else(|error| {
+                let message = format!("a database that `{owner}` had cannot be dropped: {error:#}");
+                session.ui.emit(Event::Warned { message: &message });
+                0
+            });
         }
     }
     gone += storage::collect(session);

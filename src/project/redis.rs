@@ -129,10 +129,10 @@ fn words(text: &str) -> Vec<String> {
     text.split_ascii_whitespace().map(str::to_owned).collect()
 }
 
-/// What a project may do in its own server: everything but what would lock HostKit out of it, or make
-/// it something else than it was set up to be.
-const OWN_RULE: &str =
-    "~* &* +@all -@admin -acl +acl|whoami +client +info +config|get +slowlog +latency +memory";
+/// What a project may do in its own server: everything in its database, but nothing that would lock
+/// HostKit out of it or make it something else than it was set up to be. Database 0 is the one that is
+/// backed up; the last one is where a restore loads.
+const OWN_RULE: &str = "~* &* +@all -@admin -select +select|0 -move -copy -swapdb -acl +acl|whoami +client +info +config|get +slowlog +latency +memory";
 
 /// What a project may do in the shared server: everything in its own database, and nothing that reaches
 /// another one or the server itself.

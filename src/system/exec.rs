@@ -5,7 +5,7 @@
 use std::{
     ffi::OsStr,
     fmt,
-    io::{self, Read},
+    io::{self, IsTerminal, Read},
     os::unix::process::CommandExt,
     path::PathBuf,
     process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
@@ -28,6 +28,10 @@ use crate::domain::fault::{Code, Fault};
 
 /// The only places programs are taken from.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Starts a program in a session of its own; part of every Debian system, like the next.
+const SETSID: &str = "/usr/bin/setsid";
+/// Starts a program as another account, on a terminal of its own.
+const RUNUSER: &str = "/usr/sbin/runuser";
 /// How much of a program's complaints goes into an error, in bytes.
 const TAIL: usize = 1024;
 /// How long a program may take unless its caller knows better.
@@ -101,7 +105,15 @@ impl Tool {
 
     /// A command with the environment and streams every program gets.
     fn command(&self) -> Command {
-        let mut command = Command::new(&self.path);
+        let mut command = if self.account.is_some() {
+            // Another process of that account may use what this one has. The terminal of whoever called
+            // is not to be among it: in a session of its own nothing can be typed into that.
+            let mut command = Command::new(SETSID);
+            command.arg("--wait").arg(&self.path);
+            command
+        } else {
+            Command::new(&self.path)
+        };
         command.env_clear().env("PATH", PATH).env("LC_ALL", "C").current_dir("/").stdin(Stdio::null());
         command.envs(self.env.iter().map(|(key, value)| (key, value)));
         if let Some((uid, gid)) = self.account {
@@ -150,7 +162,16 @@ impl Tool {
     /// Becomes the program: it has this process's terminal and ends for it. Returns only to say why
     /// it could not.
     pub fn become_it<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> anyhow::Error {
-        let mut command = self.command();
+        let mut command = match self.account.and_then(|(uid, _)| users::get_user_by_uid(uid)) {
+            // With a terminal of its own, whose input and output are handed on.
+            Some(user) if io::stdin().is_terminal() => {
+                let plain = Self { account: None, path: RUNUSER.into(), ..self.clone() };
+                let mut command = plain.command();
+                command.args(["--pty", "-u"]).arg(user.name()).arg("--").arg(&self.path);
+                command
+            }
+            _ => self.command(),
+        };
         command.args(args).stdin(Stdio::inherit());
         if self.account.is_some()
             && let Err(error) = prctl::set_no_new_privs()

@@ -96,10 +96,11 @@ fn count(transaction: &mut Transaction<'_>) -> Result<Vec<Table>> {
     let mut tables = Vec::new();
     for name in names {
         crate::system::process::keep_going()?;
-        // The name is quoted by the server; the row's own name is one that no column has.
+        // The name is quoted by the server; the row's own name is one that no column has. `format` asks
+        // the types themselves for their text, and no cast that the project may have made.
         let sql = format!(
             "SELECT pg_catalog.count(*), \
-             COALESCE(pg_catalog.sum(pg_catalog.hashtextextended(\"hostkit row\"::pg_catalog.text, 0)), 0)::pg_catalog.text \
+             COALESCE(pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.format('%s', \"hostkit row\"), 0)), 0)::pg_catalog.text \
              FROM ONLY {name} AS \"hostkit row\""
         );
         let row = transaction.query_one(&sql, &[]).map_err(explain)?;

@@ -16,7 +16,7 @@ use crate::domain::{
 };
 
 /// Where the distribution's server has its socket.
-const SOCKET: &str = "/run/postgresql";
+pub(super) const SOCKET: &str = "/run/postgresql";
 /// How long connecting may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// What connections of this program are called, with the number of the process.
@@ -38,10 +38,14 @@ pub(super) fn superuser(database: &str) -> Result<Client> {
 /// A connection as the role whose address this is. `options` are settings for it.
 pub(in crate::system) fn role(url: &Secret, options: &str) -> Result<Client> {
     // The address is not in an error of its parser, but the less that is said the better.
-    let mut config: Config =
-        url.reveal().parse().map_err(|_| anyhow!("the database's address is damaged"))?;
-    config.options(options);
-    connect(config, None)
+    let config: Config = url.reveal().parse().map_err(|_| anyhow!("the database's address is damaged"))?;
+    // Over the socket, where only the server can listen. On a port anybody may, who is then told the
+    // password.
+    let mut here = Config::new();
+    here.host_path(SOCKET).port(PORT).options(options);
+    here.user(config.get_user().unwrap_or_default()).dbname(config.get_dbname().unwrap_or_default());
+    here.password(config.get_password().unwrap_or_default());
+    connect(here, None)
 }
 
 /// Waits until the server is done with what dead processes of HostKit's told it: it goes on with a

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Login, PORT,
-    connect::{explain, role},
+    connect::{SOCKET, explain, role},
 };
 use crate::{
     domain::{
@@ -141,7 +141,7 @@ pub fn tool(program: &'static str, who: &Login) -> Result<Tool> {
     let password = config.get_password().map(String::from_utf8_lossy).unwrap_or_default();
     Ok(Tool::find(program, "postgresql-client")?
         .by(who.account, who.account)
-        .env("PGHOST", "localhost")
+        .env("PGHOST", SOCKET)
         .env("PGPORT", PORT.to_string())
         .env("PGUSER", config.get_user().unwrap_or_default())
         .env("PGDATABASE", config.get_dbname().unwrap_or_default())
