@@ -26,7 +26,9 @@ pub(super) fn create(rounds: usize) -> Result<(), Error> {
         |_| {
             let took = timed(&words(&hostkit(&["backup", "create", NAME])))?;
             // One is enough to be kept.
-            Command::new("find").args(["/var/lib/hostkit/backups", "-name", "*.backup", "-delete"]).status()?;
+            Command::new("find")
+                .args(["/var/lib/hostkit/backups", "-name", "*.backup", "-delete"])
+                .status()?;
             Ok(took)
         },
         |_| timed(&["pg_dump", "-Fc", "--file=/root/bench/dump", &url]),
