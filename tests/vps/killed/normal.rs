@@ -14,6 +14,10 @@ pub(super) fn without_numbers(state: &Snapshot, name: &str) -> Snapshot {
     let Some(uid) = uid.map(str::to_owned) else { return state.clone() };
     state.map(|line| {
         let hashed = WITH_NUMBER.iter().any(|file| line.starts_with(&format!("file /etc/{file} ")));
+        // The hour of a project's backups is chosen by its number.
+        if line.starts_with("file ") && line.contains("_backup.timer ") && !line.contains(" link ") {
+            return line.rsplit_once(' ').map(|(stem, _)| stem.to_owned());
+        }
         // nginx knows no accounts, but numbers that may be the same.
         let other = line.starts_with("nginx ");
         (!hashed).then(|| if other { line.to_owned() } else { without(line, &uid) })
