@@ -150,7 +150,10 @@ pub fn rotate(session: &mut Session<'_>, name: &ProjectName, now: bool) -> Resul
     let old = database.login.other().role(name);
     spec.database = Some(database);
     // What runs goes on with the password it knows; nobody who asks it something meets a closed door.
-    let concerned = |r: &Any| now || !matches!(r, Any::Unit(_) | Any::Service(_) | Any::Site(_));
+    let concerned = |r: &Any| {
+        matches!(r, Any::Role(_) | Any::Database(_) | Any::EnvFile(_))
+            || now && matches!(r, Any::Unit(_) | Any::Service(_))
+    };
     let all = session.wanted(&spec)?;
     let owned = session.store.owned(name.as_str())?.into_iter().filter(concerned).collect();
     let wanted = all.iter().filter(|r| concerned(r)).cloned().collect();

@@ -120,14 +120,35 @@ pub(super) fn retire(session: &mut Session<'_>, name: &ProjectName) -> Result<()
     if session.mode == Mode::DryRun || !spec.retire() {
         return Ok(());
     }
-    let all = session.wanted(&spec)?;
-    let plan =
-        Plan::between(session.store.owned(name.as_str())?, all.clone(), Foreign::Refuse, &session.host)?;
-    if let Err(error) = settle(session, "retire", &spec, &plan, &all) {
+    if let Err(error) = let_go(session, &spec) {
         let message = format!("the credentials from before the rotation are still valid: {error:#}");
         session.ui.emit(Event::Warned { message: &message });
     }
     Ok(())
+}
+
+/// Brings the host to what a specification without the old credentials says. Looks at nothing else: a
+/// daemon that has none of them may be down.
+fn let_go(session: &mut Session<'_>, spec: &ProjectSpec) -> Result<()> {
+    let all = session.wanted(spec)?;
+    let owned = session.store.owned(spec.name.as_str())?;
+    let same = |r: &Any, others: &[Any]| -> Result<bool> {
+        let text = serde_json::to_value(r)?;
+        let other = others.iter().find(|other| other.id() == r.id());
+        other.map_or(Ok(false), |other| Ok(serde_json::to_value(other)? == text))
+    };
+    let differing = |these: &[Any], others: &[Any]| -> Result<Vec<Any>> {
+        let mut differing = Vec::new();
+        for r in these {
+            if matches!(r, Any::Role(_) | Any::RedisUser(_) | Any::BucketKey(_)) && !same(r, others)? {
+                differing.push(r.clone());
+            }
+        }
+        Ok(differing)
+    };
+    let (from, to) = (differing(&owned, &all)?, differing(&all, &owned)?);
+    let plan = Plan::between(from, to, Foreign::Refuse, &session.host)?;
+    settle(session, "retire", spec, &plan, &all).map(drop)
 }
 
 /// Carries out a plan of an existing project that will own `all`.

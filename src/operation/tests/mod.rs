@@ -8,6 +8,7 @@ mod environment;
 mod offsite;
 mod redis;
 mod refusal;
+mod rotation;
 mod scene;
 mod storage;
 mod story;
