@@ -100,7 +100,7 @@ pub fn deploy(
     };
     let done = switch(session, &spec, staged, upload);
     if done.is_ok() {
-        retire(session, name)?;
+        retire(session, name);
     }
     if session.mode == Mode::DryRun || done.is_err() {
         session.host.root.shred(&name.staging(&id)).context("removing what was received")?;
