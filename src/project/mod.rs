@@ -6,6 +6,7 @@ pub mod detect;
 pub mod example;
 mod place;
 mod procfile;
+mod recipe;
 pub mod redis;
 mod resources;
 pub mod schedule;
@@ -15,6 +16,7 @@ pub mod storage;
 pub mod template;
 
 pub use self::{
+    recipe::{Migration, Recipe},
     redis::Redis,
     resources::{env, host_resources, project_resources, release},
     service::DataService,
