@@ -274,7 +274,14 @@ pub(super) fn archive(files: &[(&str, &str)]) -> Cursor<Vec<u8>> {
 /// Deploys these files to `blog`.
 pub(super) fn put(session: &mut Session<'_>, files: &[(&str, &str)]) -> Result<(Outcome, Deployed)> {
     let mut stream = Stream(archive(files));
-    let mut upload = Upload { archive: &mut stream, source: "a test".into(), runtime: None, start: None };
+    let mut upload = Upload {
+        archive: &mut stream,
+        source: "a test".into(),
+        runtime: None,
+        start: None,
+        skip_migrate: false,
+        override_rails: true,
+    };
     deploy(session, &"blog".parse()?, &mut upload)
 }
 
