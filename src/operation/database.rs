@@ -161,7 +161,7 @@ pub fn rotate(session: &mut Session<'_>, name: &ProjectName, now: bool) -> Resul
     let outcome = settle(session, "db rotate", &spec, &plan, &all)?;
     let runs = spec.running && spec.live.as_ref().is_some_and(|(_, launch)| launch.exec.is_some());
     if session.mode == Mode::Run && (now || !runs) {
-        retire(session, name)?;
+        retire(session, name);
         session.host.postgres.dismiss(&name.database(), Some(&old))?;
         spec = session.project(name)?.spec;
     }

@@ -128,7 +128,7 @@ fn carry_out(
     match session.carry_out(name.as_str(), verb, &plan, |registry| draft.record(registry, &all)) {
         Ok(outcome) => {
             if restart {
-                retire(session, name)?;
+                retire(session, name);
             }
             Ok((outcome, draft.spec, restarted))
         }

@@ -87,7 +87,7 @@ pub fn power(session: &mut Session<'_>, name: &ProjectName, power: Power) -> Res
     let outcome = settle(session, power.verb(), &spec, &plan, &all)?;
     // Stopped, or started anew: nothing runs any more that knew the old ones.
     if power != Power::Start {
-        retire(session, name)?;
+        retire(session, name);
     }
     Ok((outcome, spec))
 }
@@ -109,21 +109,25 @@ fn begin_anew(
     plan.renew("service", power.verb());
     let ran = session.carry_out(name.as_str(), power.verb(), &plan, |registry| draft.record(registry, &all));
     let outcome = ran.map_err(|error| super::deploy::verdict(session, spec, error))?;
-    retire(session, name)?;
+    retire(session, name);
     Ok((outcome, draft.spec))
 }
 
-/// Lets the credentials go that only the process before this one used. A failure costs nothing but that
-/// they stay valid until the next time.
-pub(super) fn retire(session: &mut Session<'_>, name: &ProjectName) -> Result<()> {
+/// Lets the credentials go that only the process before this one used. What it follows is done; a failure
+/// here is only a warning, and costs nothing but that they stay valid until the next time.
+pub(super) fn retire(session: &mut Session<'_>, name: &ProjectName) {
+    if let Err(error) = disown(session, name) {
+        let message = format!("the credentials from before the rotation are still valid: {error:#}");
+        session.ui.emit(Event::Warned { message: &message });
+    }
+}
+
+fn disown(session: &mut Session<'_>, name: &ProjectName) -> Result<()> {
     let Some(mut spec) = session.store.project(name)?.map(|row| row.spec) else { return Ok(()) };
     if session.mode == Mode::DryRun || !spec.retire() {
         return Ok(());
     }
-    if let Err(error) = let_go(session, &spec) {
-        let message = format!("the credentials from before the rotation are still valid: {error:#}");
-        session.ui.emit(Event::Warned { message: &message });
-    }
+    let_go(session, &spec)?;
     Ok(())
 }
 

@@ -83,7 +83,7 @@ pub fn rollback(
     });
     match ran {
         Ok(outcome) => {
-            retire(session, name)?;
+            retire(session, name);
             Ok((outcome, swapped))
         }
         Err(error) => Err(verdict(session, &spec, error)),

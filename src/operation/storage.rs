@@ -259,7 +259,7 @@ pub fn rotate(session: &mut Session<'_>, name: &ProjectName, now: bool) -> Resul
     if session.mode == Mode::Run && !runs {
         // Nobody has the old one.
         let _held = session.enter(name.as_str(), "storage rotate")?;
-        retire(session, name)?;
+        retire(session, name);
     } else if session.mode == Mode::Run && now {
         power(session, name, Power::Restart)?;
     }

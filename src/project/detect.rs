@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::AppConfig;
 use super::procfile::Procfile;
+use super::recipe::Recipe;
 use crate::domain::command::StartCommand;
 use crate::domain::env::EnvKey;
 use crate::domain::fault::{Code, Fault};
@@ -53,6 +54,8 @@ pub struct App {
     pub start: Option<StartCommand>,
     /// Where to start it.
     pub workdir: Workdir,
+    /// How it is made, and what its data needs first.
+    pub recipe: Recipe,
     /// The directory in the release that nginx serves; `None` is the release itself, or no static site.
     pub web_root: Option<String>,
     /// Whether every unknown path of a static site is answered with its `index.html`.
@@ -145,6 +148,7 @@ pub fn detect(files: &dyn Files, asked: &Asked) -> anyhow::Result<App> {
         runtime,
         start,
         workdir,
+        recipe: Recipe::default(),
         web_root,
         spa: config.spa,
         shared: config.shared,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Redis, database::Database, detect::Workdir, schedule::Schedule, storage::Storage};
+use super::{Redis, database::Database, detect::Workdir, rails::Rails, schedule::Schedule, storage::Storage};
 use crate::domain::{
     command::StartCommand, env::EnvKey, hostname::Hostname, name::ProjectName, port::Port,
     release::ReleaseId, runtime::Runtime, secret::Sealed, shared_dir::SharedDir,
@@ -113,6 +113,9 @@ pub struct ProjectSpec {
     /// Its object storage, if it has any.
     #[serde(default)]
     pub storage: Option<Storage>,
+    /// What keeps its deploys from doing harm.
+    #[serde(default)]
+    pub rails: Rails,
 }
 
 impl ProjectSpec {

@@ -68,6 +68,18 @@ fn both_passwords_are_good_until_the_process_was_started_anew() {
 }
 
 #[test]
+fn what_was_started_anew_is_done_although_the_old_password_cannot_go_yet() {
+    let scene = Scene::after(&[provisioned, deployed, rotated]);
+    scene.world.state().postgres.as_mut().unwrap().down = true;
+    let mut said = Warnings::default();
+    scene.act_heard(&mut said, Mode::Run, restarted).unwrap();
+    assert!(said.0.iter().any(|w| w.contains("are still valid")), "{:?}", said.0);
+    scene.world.state().postgres.as_mut().unwrap().down = false;
+    scene.act(restarted).unwrap();
+    assert_eq!(roles(&scene).len(), 2, "{:?}", roles(&scene));
+}
+
+#[test]
 fn with_now_or_without_a_process_the_old_password_goes_at_once() {
     let setups: [(&[Act], bool); 2] = [(&[provisioned, deployed, rotated], true), (&[provisioned], false)];
     for (setup, now) in setups {

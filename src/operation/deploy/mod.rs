@@ -1,0 +1,103 @@
+//! A deploy: long work first, where it can hurt nobody; then one operation that switches.
+
+mod migrate;
+mod rails;
+mod stage;
+mod switch;
+
+use anyhow::{Context, Result};
+
+pub use self::rails::resume;
+pub(super) use self::switch::verdict;
+use self::{
+    stage::{next_id, stage},
+    switch::switch,
+};
+use super::{
+    lifecycle::retire,
+    session::{Mode, Outcome, Session},
+};
+use crate::{
+    domain::{command::StartCommand, name::ProjectName, release::ReleaseId, runtime::Runtime},
+    project::ProjectSpec,
+    store::ReleaseRow,
+    system::source::Source,
+};
+
+/// What is deployed, and how.
+pub struct Upload<'a> {
+    /// The archive; read once.
+    pub archive: &'a mut dyn Source,
+    /// Where it comes from, for the records.
+    pub source: String,
+    /// The runtime, when it is not to be detected.
+    pub runtime: Option<Runtime>,
+    /// The start command, when it is not to be found in the source.
+    pub start: Option<StartCommand>,
+    /// Whether the database is left as it is.
+    pub skip_migrate: bool,
+    /// Whether the limits on deploys do not count this time.
+    pub override_rails: bool,
+}
+
+impl std::fmt::Debug for Upload<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Upload").field("source", &self.source).finish_non_exhaustive()
+    }
+}
+
+/// What a deploy did.
+#[derive(Clone, Debug)]
+pub struct Deployed {
+    /// The project now.
+    pub spec: ProjectSpec,
+    /// The release before.
+    pub previous: Option<ReleaseId>,
+    /// The release that is live now.
+    pub release: ReleaseRow,
+    /// What the release was taken for, and why.
+    pub why: Vec<String>,
+    /// What the user should know about it.
+    pub warnings: Vec<String>,
+}
+
+/// Deploys an upload to a project.
+pub fn deploy(
+    session: &mut Session<'_>,
+    name: &ProjectName,
+    upload: &mut Upload<'_>,
+) -> Result<(Outcome, Deployed)> {
+    let _held = session.enter_alone(name.as_str(), "deploy")?;
+    let spec = session.project(name)?.spec;
+    let rails = rails::check(session, &spec, upload.override_rails)?;
+    session.require_space()?;
+    let id = next_id(session, &spec)?;
+    let staged = match stage(session, &spec, &id, upload) {
+        Ok(staged) => staged,
+        Err(error) => {
+            session.host.root.shred(&name.staging(&id)).context("removing what was received")?;
+            session.host.root.remove(&name.manifest(&id))?;
+            rails.count(session, &error);
+            return Err(error);
+        }
+    };
+    let done = switch(session, &spec, staged, upload);
+    match &done {
+        Ok(_) => retire(session, name),
+        Err(error) => rails.count(session, error),
+    }
+    if session.mode == Mode::DryRun || done.is_err() {
+        session.host.root.shred(&name.staging(&id)).context("removing what was received")?;
+        session.host.root.remove(&name.manifest(&id))?;
+    }
+    done
+}
+
+/// A size for people.
+pub fn size(bytes: u64) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} B"),
+        1024..1_048_576 => format!("{} KiB", bytes >> 10),
+        _ => format!("{}.{} MiB", bytes >> 20, ((bytes % (1 << 20)) * 10) >> 20),
+    }
+}

@@ -1,0 +1,120 @@
+//! The long part of a deploy, which touches nothing live: receive, detect, seal.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use jiff::{SignedDuration, civil::DateTime, tz::TimeZone};
+
+use super::{Upload, size};
+use crate::{
+    domain::{env::EnvKey, fault::Fault, release::ReleaseId, runtime::Runtime, shared_dir::SharedDir},
+    event::Event,
+    operation::{launch::prepare, session::Session},
+    project::{Launch, ProjectSpec, Recipe, release},
+    system::{
+        Attr,
+        archive::{self, Limits, Manifest, Staging},
+        process,
+        tree::Tree,
+    },
+};
+
+/// A release that is complete and on disk, and not yet live.
+pub(super) struct Staged {
+    pub(super) id: ReleaseId,
+    pub(super) manifest: Manifest,
+    pub(super) launch: Launch,
+    pub(super) recipe: Recipe,
+    pub(super) shared: Vec<SharedDir>,
+    pub(super) generated: Vec<EnvKey>,
+    pub(super) why: Vec<String>,
+    pub(super) warnings: Vec<String>,
+}
+
+/// The second of now, or the one after the newest release's, however far ahead the clock once was.
+pub(super) fn next_id(session: &Session<'_>, spec: &ProjectSpec) -> Result<ReleaseId> {
+    const FORMAT: &str = "%Y%m%d-%H%M%S";
+    let second = SignedDuration::from_secs(1);
+    let mut at = session.host.clock.now().to_zoned(TimeZone::UTC).datetime();
+    if let Some(newest) = session.store.releases(spec.uid)?.into_iter().map(|r| r.id).max() {
+        at = at.max(DateTime::strptime(FORMAT, newest.as_str())?.checked_add(second)?);
+    }
+    loop {
+        let id: ReleaseId = at.strftime(FORMAT).to_string().parse()?;
+        let tree = release(&spec.name, spec.uid, &id);
+        // A deploy that was undone is in no record, and its tree may still lie in the trash.
+        if session.host.root.meta(&tree.path)?.is_none() && session.host.root.meta(&tree.trash)?.is_none() {
+            return Ok(id);
+        }
+        at = at.checked_add(second)?;
+    }
+}
+
+/// Receives, detects and seals: everything that takes time and touches nothing live.
+pub(super) fn stage(
+    session: &mut Session<'_>,
+    spec: &ProjectSpec,
+    id: &ReleaseId,
+    upload: &mut Upload<'_>,
+) -> Result<Staged> {
+    let place = spec.name.staging(id);
+    let began = Instant::now();
+    session.ui.emit(Event::Began { what: "receive", detail: &upload.source });
+    session.host.root.mkdir(&place, Attr::root(0o700), None)?;
+    // nginx reads a static site as itself. What it is shows only once it has been received; it will
+    // be what it was.
+    let group_of = |runtime| if runtime == Some(Runtime::Static) { spec.web.1 } else { spec.uid };
+    let guess = group_of(upload.runtime.or(spec.runtime()));
+    let staging = Staging::new(session.host.root.open_dir(&place)?, 0, guess);
+    let received = archive::extract(&mut *upload.archive, &staging, &Limits::default());
+    // A packer that failed knows better than the archive it cut short.
+    upload.archive.finish()?;
+    process::keep_going()?;
+    let manifest = received.map_err(advise).context("receiving the source")?;
+    let detail = format!("{} files, {}", manifest.files, size(manifest.bytes));
+    session.ui.emit(Event::Finished { what: "receive", detail: &detail, ms: millis(began) });
+    process::keep_going()?;
+
+    let tree = Tree::new(session.host.root.open_dir(&place)?);
+    let ready = prepare(&session.host, spec, &tree, upload.runtime, upload.start.clone())?;
+    let detail = format!("{} ({})", ready.launch.runtime, ready.why.join("; "));
+    session.ui.emit(Event::Finished { what: "detect", detail: &detail, ms: 0 });
+    let needs = ready.needs.unmet(session, spec)?;
+    needs.refuse_missing(&spec.name)?;
+
+    let began = Instant::now();
+    let group = group_of(Some(ready.launch.runtime));
+    if group != guess {
+        tree.regroup(group)?;
+    }
+    session.host.root.set_attr(&place, Attr { uid: 0, gid: group, mode: 0o750 })?;
+    session.host.root.replace(&spec.name.manifest(id), manifest.to_text().as_bytes(), Attr::root(0o600))?;
+    session.host.root.sync(&place)?;
+    session.ui.emit(Event::Finished { what: "seal", detail: "on disk", ms: millis(began) });
+
+    Ok(Staged {
+        id: id.clone(),
+        launch: ready.launch,
+        recipe: ready.recipe,
+        shared: ready.shared,
+        generated: needs.generated,
+        why: ready.why,
+        warnings: manifest.notes.iter().cloned().chain(ready.warnings).collect(),
+        manifest,
+    })
+}
+
+/// Says what to look at when a source is refused for what it holds.
+fn advise(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast::<Fault>() {
+        Ok(fault) if fault.next.is_empty() => {
+            fault.next("tar -tvf ARCHIVE    # shows what an archive holds").into()
+        }
+        Ok(fault) => fault.into(),
+        Err(error) => error,
+    }
+}
+
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
