@@ -124,10 +124,15 @@ pub(super) fn retire(session: &mut Session<'_>, name: &ProjectName) {
 
 fn disown(session: &mut Session<'_>, name: &ProjectName) -> Result<()> {
     let Some(mut spec) = session.store.project(name)?.map(|row| row.spec) else { return Ok(()) };
+    let logged_in = spec.database.as_ref().is_some_and(|database| database.retiring.is_some());
     if session.mode == Mode::DryRun || !spec.retire() {
         return Ok(());
     }
     let_go(session, &spec)?;
+    if logged_in {
+        // What the old login made as itself is the project's from here on.
+        database::forget(session, spec.uid);
+    }
     Ok(())
 }
 
