@@ -3,6 +3,7 @@
 mod attack;
 mod backup;
 mod crash;
+mod damaged;
 mod database;
 mod environment;
 mod offsite;
