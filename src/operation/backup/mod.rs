@@ -144,10 +144,7 @@ fn newest(session: &Session<'_>, name: &ProjectName, uid: u32, scope: Scope) -> 
     if newest.inside.is_ok() {
         return Ok(Some(newest.clone()));
     }
-    let error = match open(session, &newest.path) {
-        Ok(_) => return Ok(Some(newest.clone())),
-        Err(error) => error,
-    };
+    let Err(error) = open(session, &newest.path) else { return Ok(Some(newest.clone())) };
     let word = scope.word();
     let whole = all.iter().find(|s| s.inside.is_ok());
     match error.downcast::<Fault>() {

@@ -15,7 +15,7 @@ use crate::{
     domain::{
         env::{EnvKey, EnvText},
         fault::{Code, Fault},
-        layout::HostPath,
+        layout::{HostPath, host},
         secret::Secret,
     },
     event::Event,
@@ -224,7 +224,7 @@ pub(super) fn replace(
     if session.mode == Mode::DryRun {
         return Ok((Outcome::WouldChange, Restored { id, pieces, safety: None }));
     }
-    session.require_space()?;
+    require_room(session, reader, &pieces)?;
     let safety = terms.safety.map(|scope| write(session, spec, scope, Reason::Restore)).transpose()?;
     let note = mark(session, spec, if pieces.contains(&Piece::Redis) { REDIS } else { DATABASE })?;
     let held = if pieces.contains(&Piece::Redis) { redis::take(session, spec)? } else { None };
@@ -259,6 +259,28 @@ pub(super) fn replace(
         }
         (Ok(outcome), Ok(())) => Ok((outcome, Restored { id, pieces, safety })),
     }
+}
+
+/// Refuses a backup that comes out larger than what there is room for beside what is there.
+fn require_room(session: &Session<'_>, reader: &Opened, pieces: &[Piece]) -> Result<()> {
+    session.require_space()?;
+    let parts = reader.manifest.parts.iter();
+    let all: u64 =
+        parts.filter(|part| pieces.iter().any(|p| p.word() == part.name)).map(|part| part.bytes).sum();
+    for place in [host::homes(), host::state()] {
+        let free = session.host.root.space(&place)?.bytes;
+        if all > free {
+            bail!(
+                Fault::new(
+                    Code::DiskFull,
+                    format!("the backup holds {} MiB, and `{place}` has {} MiB left", all >> 20, free >> 20)
+                )
+                .next("hostkit gc    # empties the trash")
+                .next("df -h")
+            );
+        }
+    }
+    Ok(())
 }
 
 /// What of a backup is to be gone back to; refuses what it does not hold or the project has no place for.
