@@ -24,7 +24,7 @@ pub(super) fn dump(session: &Session<'_>, spec: &ProjectSpec, out: &mut dyn Writ
     let most = match redis.home {
         Home::Shared(_) => None,
         // What it writes takes no more room than what it holds; the rest is for what is said around it.
-        Home::Dedicated { memory } => Some((u64::from(memory) << 22) + SLACK),
+        Home::Dedicated { memory } => Some((u64::from(memory) << 23) + SLACK),
     };
     session.host.redis.dump(&redis.door(&spec.name), redis.number(), most, out)
 }

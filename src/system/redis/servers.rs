@@ -5,6 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     io::{Read, Write},
+    path::Path,
     rc::Rc,
     time::Duration,
 };
@@ -27,6 +28,9 @@ use crate::domain::{
 
 /// How long a server may take to write all its data to the disk.
 const SAVE: Duration = Duration::from_mins(10);
+/// Where the distribution's server keeps its data, and how little room is none, in bytes.
+const DATA: &str = "/var/lib/redis";
+const ROOM: u64 = 1 << 20;
 
 /// The servers of this machine.
 #[derive(Default)]
@@ -72,12 +76,10 @@ fn explain(door: &Door, trouble: Trouble) -> anyhow::Error {
         Trouble::Other(error) => return error,
         Trouble::Gone => down("is not running".to_owned()).next(format!("systemctl start {unit}")),
         shut if shut.is_shut() => down("does not let HostKit in".to_owned()).next("hostkit repair"),
-        Trouble::Refused(said) if is_full(&said) => {
-            let shown = quoted(&said);
-            return Fault::new(Code::DiskFull, format!("Redis (`{unit}`) cannot write to its disk: {shown}"))
-                .next("df -h")
-                .next(format!("journalctl -u {unit} -n 20"))
-                .into();
+        Trouble::Refused(said) if is_stuck(&said) => {
+            let message = format!("Redis (`{unit}`) cannot write to its disk: {}", quoted(&said));
+            let code = if is_full(door) { Code::DiskFull } else { Code::ServiceDown };
+            Fault::new(code, message).next("df -h")
         }
         Trouble::Refused(said) => down(format!("answers with an error: {}", quoted(&said))),
         Trouble::Late => down("does not answer in time".to_owned()).next(format!("systemctl restart {unit}")),
@@ -89,8 +91,16 @@ fn explain(door: &Door, trouble: Trouble) -> anyhow::Error {
 }
 
 /// Whether a server refuses because it cannot write down what it has.
-fn is_full(said: &str) -> bool {
-    said.starts_with("MISCONF") || said.contains("ACLs file") || said.contains("No space left")
+fn is_stuck(said: &str) -> bool {
+    said.starts_with("MISCONF") || said.contains("save the ACLs")
+}
+
+/// Whether it is for want of room, where its users or its data lie.
+fn is_full(door: &Door) -> bool {
+    let places = [door.users.as_path().parent(), Some(Path::new(DATA))];
+    places.into_iter().flatten().any(|place| {
+        rustix::fs::statvfs(place).is_ok_and(|space| space.f_bavail.saturating_mul(space.f_frsize) < ROOM)
+    })
 }
 
 /// What a server says, which may be a project's text.

@@ -25,8 +25,9 @@ const TOGETHER: u64 = 4 << 20;
 const LOAD: usize = 200;
 /// The longest key or value that a backup may hold, in bytes; Redis' own limit unless it is raised.
 const LONGEST: u32 = 512 << 20;
-/// What a question costs whoever answers it with nothing, in bytes.
-const QUESTION: u64 = 64;
+/// What each key, and each look for more, counts besides: whoever has nothing is not asked without an end.
+const KEY: u64 = 64;
+const LOOK: u64 = 4096;
 /// Says of a database that it was loaded from a backup, until that is settled. Never written into one.
 pub(super) const MARK: &str = "hostkit:restored";
 
@@ -51,7 +52,7 @@ pub(super) fn dump(link: &mut Link, most: Option<u64>, out: &mut dyn Write) -> R
     loop {
         process::keep_going()?;
         let (next, names): (u64, Vec<Vec<u8>>) = link.ask(cmd("SCAN").arg(cursor).arg("COUNT").arg(BATCH))?;
-        spend(QUESTION)?;
+        spend(LOOK)?;
         let mut keys = describe(link, names)?.into_iter().peekable();
         while keys.peek().is_some() {
             let (mut together, mut bytes) = (Vec::new(), 0);
@@ -67,7 +68,7 @@ pub(super) fn dump(link: &mut Link, most: Option<u64>, out: &mut dyn Write) -> R
             for key in &together {
                 // One that went between the questions is not there any more.
                 let Some(length) = link.long()? else { continue };
-                spend(QUESTION + length)?;
+                spend(KEY + length)?;
                 if length > longest {
                     return Err(too_long(&key.name, length, longest).into());
                 }
