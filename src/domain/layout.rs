@@ -104,6 +104,10 @@ pub mod host {
     pub fn backups() -> HostPath {
         state().join("backups")
     }
+    /// What commands say that outlive whoever called them, a directory for each project.
+    pub fn calls() -> HostPath {
+        state().join("calls")
+    }
     /// Sockets and locks; empty after a reboot.
     pub fn run() -> HostPath {
         HostPath::fixed("/run/hostkit")
@@ -123,6 +127,10 @@ pub mod host {
     /// Says that nginx was told to load a configuration and was not yet seen to have done so.
     pub fn nginx_loading() -> HostPath {
         run().join("nginx-loading")
+    }
+    /// There as long as systemd runs.
+    pub fn systemd_runs() -> HostPath {
+        HostPath::fixed("/run/systemd/system")
     }
     /// Recreates [`run`] at boot.
     pub fn tmpfiles() -> HostPath {
@@ -281,6 +289,18 @@ impl ProjectName {
     /// Its main unit.
     pub fn unit(&self) -> UnitName {
         UnitName(format!("hostkit-{self}.service"))
+    }
+    /// What its commands say that outlive whoever called them. The number is never given out twice.
+    pub fn calls(&self, uid: u32) -> HostPath {
+        host::calls().join(&format!("{self}.{uid}"))
+    }
+    /// What one of them says; `id` is made of digits and `-`.
+    pub fn call(&self, uid: u32, id: &str) -> HostPath {
+        self.calls(uid).join(&format!("{id}.jsonl"))
+    }
+    /// The unit that one of them works in.
+    pub fn call_unit(&self, id: &str) -> UnitName {
+        UnitName(format!("hostkit-{self}_call-{id}.service"))
     }
     /// The unit that its migrations run in.
     pub fn release_unit(&self) -> UnitName {

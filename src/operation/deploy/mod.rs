@@ -7,7 +7,7 @@ mod switch;
 
 use anyhow::{Context, Result};
 
-pub use self::rails::resume;
+pub use self::rails::{resume, set_rails};
 pub(super) use self::switch::verdict;
 use self::{
     stage::{next_id, stage},

@@ -132,6 +132,7 @@ impl Scene {
             mode,
             planned: None,
             recovered: 0,
+            patience: std::time::Duration::ZERO,
         };
         act(&mut session)
     }

@@ -137,6 +137,15 @@ impl Systemd for Fake {
         said(&job.argv.join(" "));
         Ok(end)
     }
+    fn detach(&mut self, job: &Job, _stdin: bool) -> Result<()> {
+        self.effect("detach", |state| {
+            state.jobs.push(job.argv.clone());
+            Ok(())
+        })
+    }
+    fn interrupt(&mut self, _unit: &UnitName) -> Result<()> {
+        self.effect("interrupt", |_| Ok(()))
+    }
     fn verify(&self, unit: &UnitName, text: &str) -> Result<()> {
         if text.contains("ExecStart=") {
             return Ok(());
