@@ -4,7 +4,10 @@ pub mod config;
 pub mod database;
 pub mod detect;
 pub mod example;
+pub mod framework;
+pub mod php;
 mod place;
+pub mod process;
 mod procfile;
 mod recipe;
 pub mod redis;
@@ -14,6 +17,7 @@ mod service;
 mod spec;
 pub mod storage;
 pub mod template;
+pub mod toolchain;
 
 pub use self::{
     recipe::{Migration, Recipe},
