@@ -40,6 +40,14 @@ pub enum Event<'a> {
         /// How long it took, in milliseconds.
         ms: u64,
     },
+    /// A line that the application's own programs wrote: of a build, of a migration. Whoever shows it
+    /// makes it harmless first: nothing in it is to be believed or obeyed.
+    Output {
+        /// The work it comes from, as its `Began` and `Finished` name it.
+        what: &'a str,
+        /// The line, without its end.
+        line: &'a str,
+    },
     /// An operation that was interrupted is being undone.
     Recovering {
         /// Its number.

@@ -8,11 +8,12 @@ use crate::{
         command::StartCommand,
         fault::{Code, Fault},
         files::Files,
+        layout::HostPath,
         runtime::Runtime,
         shared_dir::SharedDir,
     },
     project::{
-        Launch, ProjectSpec,
+        Launch, ProjectSpec, Recipe,
         detect::{self, Asked},
         php,
         process::Process,
@@ -28,6 +29,7 @@ const HEALTH_TIMEOUT: u32 = 120;
 #[derive(Debug)]
 pub(super) struct Ready {
     pub(super) launch: Launch,
+    pub(super) recipe: Recipe,
     pub(super) shared: Vec<SharedDir>,
     pub(super) needs: Needs,
     pub(super) why: Vec<String>,
@@ -63,9 +65,9 @@ pub(super) fn prepare(
                 .next("see what the build says, and say in hostkit.toml where it writes: output = \"…\"")
         );
     }
-    let exec = app.start.map(|start| locate(host, spec, tree, &start)).transpose()?;
+    let exec = app.start.map(|start| locate(host, spec, tree, &start, &spec.name.app())).transpose()?;
     let processes = app.processes.into_iter().map(|process| {
-        let command = locate(host, spec, tree, &process.command)?;
+        let command = locate(host, spec, tree, &process.command, &spec.name.app())?;
         Ok(Process { command, ..process })
     });
     let processes = processes.collect::<Result<Vec<_>>>()?;
@@ -88,6 +90,7 @@ pub(super) fn prepare(
     };
     Ok(Ready {
         launch,
+        recipe: app.recipe,
         shared: app.shared,
         needs: Needs::of(tree, &app.env_required)?,
         why: app.why,
@@ -127,12 +130,13 @@ fn program(host: &Host, name: &str) -> Result<String> {
 }
 
 /// Makes the program an absolute path: systemd wants one, and what is missing is said before
-/// anything is switched.
+/// anything is switched. The tree will be seen at `app`.
 pub(super) fn locate(
     host: &Host,
     spec: &ProjectSpec,
     tree: &Tree,
     start: &StartCommand,
+    app: &HostPath,
 ) -> Result<StartCommand> {
     let Some(word) = start.program().as_literal() else {
         bail!(
@@ -140,7 +144,7 @@ pub(super) fn locate(
                 .next("name the program itself, such as `node server.js`")
         );
     };
-    let path = find(host, spec, tree, word)?;
+    let path = find(host, spec, tree, word, app)?;
     if word != "env" {
         return Ok(start.with_program(&path)?);
     }
@@ -148,19 +152,21 @@ pub(super) fn locate(
     let mut words: Vec<String> = start.clone().into();
     words[0] = path;
     if let Some(at) = words.iter().skip(1).position(|word| !word.contains('=')) {
-        words[at + 1] = find(host, spec, tree, &words[at + 1])?;
+        words[at + 1] = find(host, spec, tree, &words[at + 1], app)?;
     }
     Ok(StartCommand::from_argv(&words)?)
 }
 
 /// The absolute path of a program: of the project's, or of the host's.
-fn find(host: &Host, spec: &ProjectSpec, tree: &Tree, word: &str) -> Result<String> {
-    let app = spec.name.app();
+fn find(host: &Host, spec: &ProjectSpec, tree: &Tree, word: &str, app: &HostPath) -> Result<String> {
     if word.starts_with('/') {
         return Ok(word.to_owned());
     }
     if word.starts_with("venv/bin/") {
-        return Ok(spec.name.home().join(word).to_string());
+        // The link in the home leads into the live release.
+        let live = *app == spec.name.app();
+        let path = if live { spec.name.home().join(word) } else { app.join(&format!(".{word}")) };
+        return Ok(path.to_string());
     }
     if !word.contains('/') {
         let own = [".venv/bin", "node_modules/.bin"].map(|dir| format!("{dir}/{word}"));
@@ -170,7 +176,9 @@ fn find(host: &Host, spec: &ProjectSpec, tree: &Tree, word: &str) -> Result<Stri
         };
     }
     let below = word.trim_start_matches("./");
-    if !tree.is_executable(below) {
+    // The interpreter of a virtual environment is a link to the host's.
+    let interpreter = below.starts_with(".venv/bin/python") && tree.is_taken(below);
+    if !interpreter && !tree.is_executable(below) {
         let what = if tree.is_file(below) { "is not executable" } else { "is not in the source" };
         bail!(
             Fault::new(Code::InvalidSource, format!("the program `{word}` of the start command {what}"))

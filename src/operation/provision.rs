@@ -19,7 +19,7 @@ use crate::{
     },
     plan::{Foreign, Plan},
     project::{
-        ProjectSpec,
+        ProjectSpec, Rails,
         schedule::{Clock, Schedule},
     },
 };
@@ -158,6 +158,7 @@ fn fresh(session: &Session<'_>, wish: &Wish) -> Result<ProjectSpec> {
         redis: None,
         database: None,
         storage: None,
+        rails: Rails::default(),
     })
 }
 

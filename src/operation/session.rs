@@ -19,7 +19,7 @@ use crate::{
     plan::Plan,
     project::{ProjectSpec, template::Templates},
     store::{ProjectRow, Registry, Store, Work},
-    system::{Host, lock::Lock},
+    system::{Host, lock::Lock, systemd::invocation},
 };
 
 /// What must stay free for the host itself, whatever is deployed.
@@ -115,6 +115,10 @@ impl Session<'_> {
             if entry.ends_with(".hostkit-new") {
                 self.host.root.remove(&backups.join(&entry))?;
             }
+        }
+        // What a migration has begun nobody waits for any more.
+        if invocation(&self.host.root, &name.release_unit())?.is_some() {
+            self.host.systemd.stop(&name.release_unit())?;
         }
         let releases = name.releases();
         for entry in self.host.root.list(&releases)? {

@@ -5,10 +5,12 @@ pub mod database;
 pub mod detect;
 pub mod example;
 pub mod framework;
+mod phase;
 pub mod php;
 mod place;
 pub mod process;
 mod procfile;
+pub mod rails;
 mod recipe;
 pub mod redis;
 mod resources;
@@ -20,9 +22,11 @@ pub mod template;
 pub mod toolchain;
 
 pub use self::{
+    phase::{Phase, Ran},
+    rails::Rails,
     recipe::{Migration, Recipe},
     redis::Redis,
-    resources::{env, host_resources, project_resources, release},
+    resources::{env, host_resources, project_resources, release, sandbox},
     service::DataService,
     spec::{Injected, Launch, ProjectSpec, Stand},
     storage::{Storage, StorageKey},

@@ -9,6 +9,7 @@ use super::{
     database::Database,
     detect::Workdir,
     process::{Process, Strategy},
+    rails::Rails,
     schedule::Schedule,
     storage::Storage,
 };
@@ -135,6 +136,9 @@ pub struct ProjectSpec {
     /// Its object storage, if it has any.
     #[serde(default)]
     pub storage: Option<Storage>,
+    /// What keeps its deploys from doing harm.
+    #[serde(default)]
+    pub rails: Rails,
 }
 
 impl ProjectSpec {

@@ -159,6 +159,18 @@ impl Tool {
         })
     }
 
+    /// Starts it with everything it says going into one pipe, in the order it is said.
+    pub fn start_merged<A: AsRef<OsStr>>(
+        &self,
+        args: impl IntoIterator<Item = A>,
+    ) -> Result<(Child, io::PipeReader)> {
+        let (reader, writer) = io::pipe().context("making a pipe")?;
+        let mut command = self.command();
+        command.args(args).stdout(writer.try_clone().context("making a pipe")?).stderr(writer);
+        // The command holds the pipe's other end until it is dropped.
+        Ok((self.spawn(&mut command)?, reader))
+    }
+
     /// Becomes the program: it has this process's terminal and ends for it. Returns only to say why
     /// it could not.
     pub fn become_it<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> anyhow::Error {

@@ -13,6 +13,7 @@ pub mod exec;
 pub mod fake;
 pub mod fs;
 pub mod invoker;
+pub mod job;
 pub mod lock;
 pub mod net;
 pub mod nginx;
@@ -37,6 +38,7 @@ pub use self::{
     backup::Copies,
     clock::Clock,
     fs::{Attr, FileKind, Fresh, Meta, Root},
+    job::{End, Job},
     lock::Lock,
     net::Net,
     nginx::Nginx,

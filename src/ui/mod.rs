@@ -105,6 +105,15 @@ impl Ui for Human {
                 self.line(mark, kind, name, ms);
             }
             Event::Finished { what, detail, ms } => self.line('✓', what, detail, ms),
+            Event::Output { what, line } => {
+                let line = harmless(line);
+                if let Some(spinner) = &self.spinner {
+                    spinner.suspend(|| say(&format!("    {line}")));
+                } else {
+                    let since = self.began.elapsed().as_secs_f64();
+                    say(&format!("[{since:6.1}s] {what}: {line}"));
+                }
+            }
             Event::Recovering { operation, verb } => {
                 self.line(
                     '!',

@@ -1,10 +1,13 @@
 //! A deploy: long work first, where it can hurt nobody; then one operation that switches.
 
+mod migrate;
+mod rails;
 mod stage;
 mod switch;
 
 use anyhow::{Context, Result};
 
+pub use self::rails::resume;
 pub(super) use self::switch::verdict;
 use self::{
     stage::{next_id, stage},
@@ -31,6 +34,10 @@ pub struct Upload<'a> {
     pub runtime: Option<Runtime>,
     /// The start command, when it is not to be found in the source.
     pub start: Option<StartCommand>,
+    /// Whether the database is left as it is.
+    pub skip_migrate: bool,
+    /// Whether the limits on deploys do not count this time.
+    pub override_rails: bool,
 }
 
 impl std::fmt::Debug for Upload<'_> {
@@ -62,6 +69,7 @@ pub fn deploy(
 ) -> Result<(Outcome, Deployed)> {
     let _held = session.enter_alone(name.as_str(), "deploy")?;
     let spec = session.project(name)?.spec;
+    let rails = rails::check(session, &spec, upload.override_rails)?;
     session.require_space()?;
     let id = next_id(session, &spec)?;
     let staged = match stage(session, &spec, &id, upload) {
@@ -69,12 +77,14 @@ pub fn deploy(
         Err(error) => {
             session.host.root.shred(&name.staging(&id)).context("removing what was received")?;
             session.host.root.remove(&name.manifest(&id))?;
+            rails.count(session, &error);
             return Err(error);
         }
     };
     let done = switch(session, &spec, staged, upload);
-    if done.is_ok() {
-        retire(session, name);
+    match &done {
+        Ok(_) => retire(session, name),
+        Err(error) => rails.count(session, error),
     }
     if session.mode == Mode::DryRun || done.is_err() {
         session.host.root.shred(&name.staging(&id)).context("removing what was received")?;

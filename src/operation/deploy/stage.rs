@@ -10,7 +10,7 @@ use crate::{
     domain::{env::EnvKey, fault::Fault, release::ReleaseId, runtime::Runtime, shared_dir::SharedDir},
     event::Event,
     operation::{launch::prepare, session::Session},
-    project::{Launch, ProjectSpec, release},
+    project::{Launch, ProjectSpec, Recipe, release},
     system::{
         Attr,
         archive::{self, Limits, Manifest, Staging},
@@ -24,6 +24,7 @@ pub(super) struct Staged {
     pub(super) id: ReleaseId,
     pub(super) manifest: Manifest,
     pub(super) launch: Launch,
+    pub(super) recipe: Recipe,
     pub(super) shared: Vec<SharedDir>,
     pub(super) generated: Vec<EnvKey>,
     pub(super) why: Vec<String>,
@@ -94,6 +95,7 @@ pub(super) fn stage(
     Ok(Staged {
         id: id.clone(),
         launch: ready.launch,
+        recipe: ready.recipe,
         shared: ready.shared,
         generated: needs.generated,
         why: ready.why,

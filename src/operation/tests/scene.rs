@@ -148,6 +148,7 @@ impl Scene {
         // Counters, and systemd's memory of files, which only shows in what it starts.
         (state.reloads, state.starts) = (0, 0);
         state.known.clear();
+        state.jobs.clear();
         // What nobody can have back any more, and `gc` comes for.
         if let Some(cluster) = &mut state.postgres {
             cluster.roles.retain(|name, _| !name.contains("_gone_"));
@@ -273,7 +274,14 @@ pub(super) fn archive(files: &[(&str, &str)]) -> Cursor<Vec<u8>> {
 /// Deploys these files to `blog`.
 pub(super) fn put(session: &mut Session<'_>, files: &[(&str, &str)]) -> Result<(Outcome, Deployed)> {
     let mut stream = Stream(archive(files));
-    let mut upload = Upload { archive: &mut stream, source: "a test".into(), runtime: None, start: None };
+    let mut upload = Upload {
+        archive: &mut stream,
+        source: "a test".into(),
+        runtime: None,
+        start: None,
+        skip_migrate: false,
+        override_rails: true,
+    };
     deploy(session, &"blog".parse()?, &mut upload)
 }
 

@@ -12,7 +12,7 @@ use crate::{
         fault::{Code, Fault},
         layout::UnitName,
     },
-    system::{Systemd, UnitStatus, systemd::Postmortem},
+    system::{End, Job, Systemd, UnitStatus, systemd::Postmortem},
 };
 
 /// More than a tick of the clock that stamps files.
@@ -117,6 +117,23 @@ impl Systemd for Fake {
     }
     fn postmortem(&self, _unit: &UnitName) -> Result<Postmortem> {
         Ok(Postmortem { result: "exit-code".into(), status: "exit status 1".into() })
+    }
+    /// A job does what its words say: one that has `fail` among them fails, one with `forever` takes too
+    /// long.
+    fn run(&mut self, job: &Job, said: &mut dyn FnMut(&str)) -> Result<End> {
+        let mut end = End::Well;
+        self.effect("job", |state| {
+            state.jobs.push(job.argv.clone());
+            let has = |word: &str| job.argv.iter().any(|w| w == word);
+            end = match (has("fail"), has("forever")) {
+                (true, _) => End::Status(1),
+                (_, true) => End::Late,
+                _ => End::Well,
+            };
+            Ok(())
+        })?;
+        said(&job.argv.join(" "));
+        Ok(end)
     }
     fn verify(&self, unit: &UnitName, text: &str) -> Result<()> {
         if text.contains("ExecStart=") {
