@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{
     Verb,
     answer::{Answer, table},
+    builds::BuildArgs,
     context::Context,
     policy::Policy,
     provision::RuntimeArgs,
@@ -40,6 +41,8 @@ pub(crate) struct DeployArgs {
     source: OsString,
     #[command(flatten)]
     runtime: RuntimeArgs,
+    #[command(flatten)]
+    build: BuildArgs,
     /// Show what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -60,7 +63,7 @@ pub(super) fn named(path: OsString) -> Result<OsString, Fault> {
 impl DeployArgs {
     /// A deploy that follows provisioning.
     pub(super) fn of(name: ProjectName, source: OsString, runtime: RuntimeArgs) -> Self {
-        Self { name, source, runtime, dry_run: false, override_ratelimit: false }
+        Self { name, source, runtime, build: BuildArgs::default(), dry_run: false, override_ratelimit: false }
     }
 }
 
@@ -99,8 +102,8 @@ pub(super) fn upload(args: DeployArgs, cx: &mut Context) -> Result<Answer> {
             packer = Packer::start(PACK, path.as_os_str(), &caller)?;
             (&mut packer, path.display().to_string())
         };
-        let mut upload =
-            Upload { archive, source, runtime: args.runtime.runtime(), start: args.runtime.start() };
+        let (runtime, start) = (args.runtime.runtime(), args.runtime.start());
+        let mut upload = Upload { archive, source, runtime, start, terms: args.build.terms() };
         let (outcome, deployed) = deploy(session, &args.name, &mut upload)?;
         Ok((outcome, deployed, session.planned.take()))
     })?;

@@ -2,7 +2,6 @@
 
 use anyhow::{Result, bail};
 
-use super::secrets::Needs;
 use crate::{
     domain::{
         command::StartCommand,
@@ -13,7 +12,7 @@ use crate::{
     },
     project::{
         Launch, ProjectSpec,
-        detect::{self, Asked},
+        detect::{self, App, Asked},
     },
     system::{Host, tree::Tree},
 };
@@ -26,25 +25,27 @@ const HEALTH_TIMEOUT: u32 = 60;
 pub(super) struct Ready {
     pub(super) launch: Launch,
     pub(super) shared: Vec<SharedDir>,
-    pub(super) needs: Needs,
     pub(super) why: Vec<String>,
     pub(super) warnings: Vec<String>,
 }
 
-/// Detects what the tree is, finds its program, and adds the links it needs.
-pub(super) fn prepare(
-    host: &Host,
+/// Detects what the tree is, and how it becomes a release.
+pub(super) fn recognise(
     spec: &ProjectSpec,
     tree: &Tree,
     runtime: Option<Runtime>,
     start: Option<StartCommand>,
-) -> Result<Ready> {
+) -> Result<App> {
     // What was said now comes before what was said when the project was made.
     let asked = match (runtime, start) {
         (None, None) => Asked { runtime: spec.asked, start: spec.start.clone() },
         (runtime, start) => Asked { runtime: runtime.or(spec.asked), start },
     };
-    let app = detect::detect(tree, &asked)?;
+    detect::detect(tree, &asked)
+}
+
+/// Finds the program of a tree that is built, and adds the links it needs.
+pub(super) fn prepare(host: &Host, spec: &ProjectSpec, tree: &Tree, app: App) -> Result<Ready> {
     if app.runtime == Runtime::Python && !tree.is_taken(".venv") {
         venv(host, spec, tree)?;
     }
@@ -61,13 +62,7 @@ pub(super) fn prepare(
         health_path: app.health_path,
         health_timeout: app.health_timeout.unwrap_or(HEALTH_TIMEOUT),
     };
-    Ok(Ready {
-        launch,
-        shared: app.shared,
-        needs: Needs::of(tree, &app.env_required)?,
-        why: app.why,
-        warnings: app.warnings,
-    })
+    Ok(Ready { launch, shared: app.shared, why: app.why, warnings: app.warnings })
 }
 
 /// A virtual environment of the standard library alone: all that `python3 -m venv` would make of it,

@@ -19,7 +19,7 @@ use crate::{
     plan::Plan,
     project::{ProjectSpec, template::Templates},
     store::{ProjectRow, Registry, Store, Work},
-    system::{Host, lock::Lock},
+    system::{Host, lock::Lock, systemd::invocation},
 };
 
 /// What must stay free for the host itself, whatever is deployed.
@@ -115,6 +115,14 @@ impl Session<'_> {
             if entry.ends_with(".hostkit-new") {
                 self.host.root.remove(&backups.join(&entry))?;
             }
+        }
+        // Before what it writes to goes away under it.
+        let unit = name.build_unit();
+        if invocation(&self.host.root, &unit)?.is_some() {
+            self.host.systemd.stop(&unit)?;
+        }
+        if self.host.root.meta(&name.build_env())?.is_some() {
+            self.host.root.remove(&name.build_env())?;
         }
         let releases = name.releases();
         for entry in self.host.root.list(&releases)? {

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Redis, database::Database, detect::Workdir, schedule::Schedule, storage::Storage};
+use super::{
+    Redis, builder::Builder, database::Database, detect::Workdir, schedule::Schedule, storage::Storage,
+};
 use crate::domain::{
     command::StartCommand, env::EnvKey, hostname::Hostname, name::ProjectName, port::Port,
     release::ReleaseId, runtime::Runtime, secret::Sealed, shared_dir::SharedDir,
@@ -113,6 +115,9 @@ pub struct ProjectSpec {
     /// Its object storage, if it has any.
     #[serde(default)]
     pub storage: Option<Storage>,
+    /// Who builds its releases, since one had to be built.
+    #[serde(default)]
+    pub build: Option<Builder>,
 }
 
 impl ProjectSpec {

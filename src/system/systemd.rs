@@ -7,7 +7,11 @@ use std::{collections::BTreeMap, fmt};
 
 use anyhow::{Context, Result};
 
-use super::{Meta, Root, exec::Tool};
+use super::{
+    Meta, Root,
+    build::{self, Ending, Job},
+    exec::Tool,
+};
 use crate::domain::{
     fault::{Code, Fault},
     layout::{self, HostPath, UnitName},
@@ -50,6 +54,9 @@ pub trait Systemd: fmt::Debug {
     fn list(&self) -> Result<BTreeMap<String, UnitStatus>>;
     /// How a unit ended.
     fn postmortem(&self, unit: &UnitName) -> Result<Postmortem>;
+    /// Runs one command of a build in a unit of its own, and waits until nothing of it is left. `hear` gets
+    /// every line it writes. Says how it ended; fails only where it could not be run.
+    fn work(&mut self, job: &Job, hear: &mut dyn FnMut(&str)) -> Result<Ending>;
     /// Checks a unit file's text with systemd's own judge.
     fn verify(&self, unit: &UnitName, text: &str) -> Result<()>;
 }
@@ -74,7 +81,7 @@ pub fn invocation(root: &Root, unit: &UnitName) -> Result<Option<Invocation>> {
 #[derive(Debug)]
 pub struct Systemctl;
 
-fn systemctl() -> Result<Tool> {
+pub(super) fn systemctl() -> Result<Tool> {
     Tool::find("systemctl", "systemd")
 }
 
@@ -120,6 +127,9 @@ impl Systemd for Systemctl {
         };
         let kind = if field("ExecMainCode") == "1" { "exit status" } else { "signal" };
         Ok(Postmortem { result: field("Result"), status: format!("{kind} {}", field("ExecMainStatus")) })
+    }
+    fn work(&mut self, job: &Job, hear: &mut dyn FnMut(&str)) -> Result<Ending> {
+        build::run(job, hear)
     }
     fn verify(&self, unit: &UnitName, text: &str) -> Result<()> {
         // In a directory of root's alone: a name in /tmp could be somebody else's link.

@@ -1,5 +1,6 @@
 //! A deploy: long work first, where it can hurt nobody; then one operation that switches.
 
+pub mod build;
 mod stage;
 mod switch;
 
@@ -7,6 +8,7 @@ use anyhow::{Context, Result};
 
 pub(super) use self::switch::verdict;
 use self::{
+    build::Terms,
     stage::{next_id, stage},
     switch::switch,
 };
@@ -31,6 +33,8 @@ pub struct Upload<'a> {
     pub runtime: Option<Runtime>,
     /// The start command, when it is not to be found in the source.
     pub start: Option<StartCommand>,
+    /// On what terms it is built.
+    pub terms: Terms,
 }
 
 impl std::fmt::Debug for Upload<'_> {
@@ -72,6 +76,8 @@ pub fn deploy(
             return Err(error);
         }
     };
+    // It may have got somebody who builds for it.
+    let spec = session.project(name)?.spec;
     let done = switch(session, &spec, staged, upload);
     if done.is_ok() {
         retire(session, name);

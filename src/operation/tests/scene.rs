@@ -16,7 +16,7 @@ use crate::{
     event::{Event, Silent, Ui},
     operation::{
         database,
-        deploy::{Deployed, Upload, deploy},
+        deploy::{Deployed, Upload, build::Terms, deploy},
         environment,
         init::{Setup, init},
         lifecycle::{Power, delete, power, purge, restore},
@@ -273,7 +273,13 @@ pub(super) fn archive(files: &[(&str, &str)]) -> Cursor<Vec<u8>> {
 /// Deploys these files to `blog`.
 pub(super) fn put(session: &mut Session<'_>, files: &[(&str, &str)]) -> Result<(Outcome, Deployed)> {
     let mut stream = Stream(archive(files));
-    let mut upload = Upload { archive: &mut stream, source: "a test".into(), runtime: None, start: None };
+    let mut upload = Upload {
+        archive: &mut stream,
+        source: "a test".into(),
+        runtime: None,
+        start: None,
+        terms: Terms::default(),
+    };
     deploy(session, &"blog".parse()?, &mut upload)
 }
 
