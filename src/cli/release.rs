@@ -46,7 +46,10 @@ pub(crate) struct DeployArgs {
     /// Show what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Deploy although the limit of deploys an hour is reached (there is none yet)
+    /// Leave the database as it is: run no migrations
+    #[arg(long, help_heading = "Application")]
+    skip_migrate: bool,
+    /// Deploy although there were too many deploys, or too many that failed; for administrators
     #[arg(long, hide_short_help = true)]
     override_ratelimit: bool,
 }
@@ -63,7 +66,15 @@ pub(super) fn named(path: OsString) -> Result<OsString, Fault> {
 impl DeployArgs {
     /// A deploy that follows provisioning.
     pub(super) fn of(name: ProjectName, source: OsString, runtime: RuntimeArgs) -> Self {
-        Self { name, source, runtime, build: BuildArgs::default(), dry_run: false, override_ratelimit: false }
+        Self {
+            name,
+            source,
+            runtime,
+            build: BuildArgs::default(),
+            dry_run: false,
+            skip_migrate: false,
+            override_ratelimit: false,
+        }
     }
 }
 
@@ -102,8 +113,15 @@ pub(super) fn upload(args: DeployArgs, cx: &mut Context) -> Result<Answer> {
             packer = Packer::start(PACK, path.as_os_str(), &caller)?;
             (&mut packer, path.display().to_string())
         };
-        let (runtime, start) = (args.runtime.runtime(), args.runtime.start());
-        let mut upload = Upload { archive, source, runtime, start, terms: args.build.terms() };
+        let mut upload = Upload {
+            archive,
+            source,
+            runtime: args.runtime.runtime(),
+            start: args.runtime.start(),
+            terms: args.build.terms(),
+            skip_migrate: args.skip_migrate,
+            override_rails: args.override_ratelimit,
+        };
         let (outcome, deployed) = deploy(session, &args.name, &mut upload)?;
         Ok((outcome, deployed, session.planned.take()))
     })?;

@@ -66,6 +66,8 @@ codes! {
     Foreign = "FOREIGN", 5;
     /// The project is not in a state in which this can be done
     WrongState = "WRONG_STATE", 5;
+    /// Deploys of the project are paused, because too many failed
+    Paused = "PAUSED", 5;
     /// `hostkit init` has not run on this host
     NotInitialised = "NOT_INITIALISED", 6;
     /// A program HostKit needs is not installed
@@ -96,6 +98,8 @@ codes! {
     BuildTooLarge = "BUILD_TOO_LARGE", 8;
     /// Somebody ended the build
     BuildCancelled = "BUILD_CANCELLED", 8;
+    /// A migration failed; the old release is live, the database may be changed
+    ReleasePhaseFailed = "RELEASE_PHASE_FAILED", 8;
     /// The new release did not become healthy; the old one is live
     Unhealthy = "UNHEALTHY", 9;
     /// The new release did not become healthy and the old one did not come back: the project is down
@@ -104,6 +108,8 @@ codes! {
     Unfinished = "UNFINISHED", 11;
     /// The host differs from the registry
     Drift = "DRIFT", 12;
+    /// There were too many deploys, or too many that failed; possible again later
+    RateLimited = "RATE_LIMITED", 75;
     /// Somebody else is working on the same project
     Busy = "BUSY", 75;
     /// Interrupted, and put back

@@ -231,6 +231,10 @@ impl ProjectName {
     pub fn staging(&self, id: &ReleaseId) -> HostPath {
         self.releases().join(&format!(".staging-{id}"))
     }
+    /// The environment that a release is to run with, while its migrations run.
+    pub fn staging_env(&self, id: &ReleaseId) -> HostPath {
+        self.releases().join(&format!(".staging-{id}.env"))
+    }
     /// What a release holds, entry by entry; beside it, so that the release holds only its source.
     pub fn manifest(&self, id: &ReleaseId) -> HostPath {
         self.releases().join(&format!(".{id}.manifest"))
@@ -312,6 +316,10 @@ impl ProjectName {
     /// Its main unit.
     pub fn unit(&self) -> UnitName {
         UnitName(format!("hostkit-{self}.service"))
+    }
+    /// The unit that its migrations run in.
+    pub fn release_unit(&self) -> UnitName {
+        UnitName(format!("hostkit-{self}_release.service"))
     }
     /// Its nginx site.
     pub fn site(&self) -> HostPath {

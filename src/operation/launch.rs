@@ -7,11 +7,12 @@ use crate::{
         command::StartCommand,
         fault::{Code, Fault},
         files::Files,
+        layout::HostPath,
         runtime::Runtime,
         shared_dir::SharedDir,
     },
     project::{
-        Launch, ProjectSpec,
+        Launch, ProjectSpec, Recipe,
         detect::{self, App, Asked},
     },
     system::{Host, tree::Tree},
@@ -24,6 +25,7 @@ const HEALTH_TIMEOUT: u32 = 60;
 #[derive(Debug)]
 pub(super) struct Ready {
     pub(super) launch: Launch,
+    pub(super) recipe: Recipe,
     pub(super) shared: Vec<SharedDir>,
     pub(super) why: Vec<String>,
     pub(super) warnings: Vec<String>,
@@ -49,7 +51,7 @@ pub(super) fn prepare(host: &Host, spec: &ProjectSpec, tree: &Tree, app: App) ->
     if app.runtime == Runtime::Python && !tree.is_taken(".venv") {
         venv(host, spec, tree)?;
     }
-    let exec = app.start.map(|start| locate(host, spec, tree, &start)).transpose()?;
+    let exec = app.start.map(|start| locate(host, spec, tree, &start, &spec.name.app())).transpose()?;
     for shared in &app.shared {
         share(spec, tree, shared)?;
     }
@@ -62,7 +64,7 @@ pub(super) fn prepare(host: &Host, spec: &ProjectSpec, tree: &Tree, app: App) ->
         health_path: app.health_path,
         health_timeout: app.health_timeout.unwrap_or(HEALTH_TIMEOUT),
     };
-    Ok(Ready { launch, shared: app.shared, why: app.why, warnings: app.warnings })
+    Ok(Ready { launch, recipe: app.recipe, shared: app.shared, why: app.why, warnings: app.warnings })
 }
 
 /// A virtual environment of the standard library alone: all that `python3 -m venv` would make of it,
@@ -99,19 +101,27 @@ fn program(host: &Host, name: &str) -> Result<String> {
 }
 
 /// Makes the program an absolute path: systemd wants one, and what is missing is said before
-/// anything is switched.
-fn locate(host: &Host, spec: &ProjectSpec, tree: &Tree, start: &StartCommand) -> Result<StartCommand> {
+/// anything is switched. The tree will be seen at `app`.
+pub(super) fn locate(
+    host: &Host,
+    spec: &ProjectSpec,
+    tree: &Tree,
+    start: &StartCommand,
+    app: &HostPath,
+) -> Result<StartCommand> {
     let Some(word) = start.program().as_literal() else {
         bail!(
             Fault::new(Code::InvalidConfig, "the program of the start command cannot be a variable")
                 .next("name the program itself, such as `node server.js`")
         );
     };
-    let app = spec.name.app();
     let path = if word.starts_with('/') {
         word.to_owned()
     } else if word.starts_with("venv/bin/") {
-        spec.name.home().join(word).to_string()
+        // The link in the home leads into the live release.
+        let home =
+            if *app == spec.name.app() { spec.name.home().join(word) } else { app.join(&format!(".{word}")) };
+        home.to_string()
     } else if word.contains('/') {
         let below = word.trim_start_matches("./");
         if !tree.is_executable(below) {

@@ -19,7 +19,7 @@ use crate::{
     },
     plan::{Foreign, Plan},
     project::{
-        ProjectSpec,
+        ProjectSpec, Rails,
         builder::Builder,
         schedule::{Clock, Schedule},
     },
@@ -160,6 +160,7 @@ fn fresh(session: &Session<'_>, wish: &Wish) -> Result<ProjectSpec> {
         database: None,
         storage: None,
         build: None,
+        rails: Rails::default(),
     })
 }
 

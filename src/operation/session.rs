@@ -124,6 +124,10 @@ impl Session<'_> {
         if self.host.root.meta(&name.build_env())?.is_some() {
             self.host.root.remove(&name.build_env())?;
         }
+        // What a migration has begun nobody waits for any more.
+        if invocation(&self.host.root, &name.release_unit())?.is_some() {
+            self.host.systemd.stop(&name.release_unit())?;
+        }
         let releases = name.releases();
         for entry in self.host.root.list(&releases)? {
             if entry.starts_with(".staging-") {

@@ -5,8 +5,10 @@ pub mod config;
 pub mod database;
 pub mod detect;
 pub mod example;
+mod phase;
 mod place;
 mod procfile;
+pub mod rails;
 mod recipe;
 pub mod redis;
 mod resources;
@@ -17,9 +19,11 @@ pub mod storage;
 pub mod template;
 
 pub use self::{
+    phase::{Phase, Ran},
+    rails::Rails,
     recipe::{Migration, Recipe},
     redis::Redis,
-    resources::{env, host_resources, project_resources, release},
+    resources::{env, host_resources, project_resources, release, sandbox},
     service::DataService,
     spec::{Injected, Launch, ProjectSpec, Stand},
     storage::{Storage, StorageKey},

@@ -170,6 +170,37 @@ fn unit(spec: &ProjectSpec, launch: &Launch, exec: &StartCommand, templates: &Te
     Ok(Unit::new(name.unit(), body, spec.running, "multi-user.target"))
 }
 
+/// The lines of a unit's `[Service]` that shut in the project's process, for something else that is run as
+/// the project. What it may see of the home is for the caller to say.
+pub fn sandbox(
+    spec: &ProjectSpec,
+    launch: &Launch,
+    exec: &StartCommand,
+    templates: &Templates,
+) -> Result<Vec<String>> {
+    const OWN: &[&str] = &[
+        "Type",
+        "WorkingDirectory",
+        "EnvironmentFile",
+        "Environment",
+        "Restart",
+        "RestartSec",
+        "StandardOutput",
+        "StandardError",
+        "BindReadOnlyPaths",
+        "BindPaths",
+        "TimeoutStopSec",
+        "KillMode",
+    ];
+    let text = unit(spec, launch, exec, templates)?.body;
+    let service = text.lines().map(str::trim).skip_while(|line| *line != "[Service]").skip(1);
+    let lines = service.take_while(|line| !line.starts_with('[')).filter(|line| {
+        let key = line.split('=').next().unwrap_or_default();
+        line.contains('=') && !line.starts_with(['#', ';']) && !key.starts_with("Exec") && !OWN.contains(&key)
+    });
+    Ok(lines.map(str::to_owned).collect())
+}
+
 fn service(spec: &ProjectSpec, launch: &Launch) -> Service {
     let name = &spec.name;
     Service {

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Redis, builder::Builder, database::Database, detect::Workdir, schedule::Schedule, storage::Storage,
+    Redis, builder::Builder, database::Database, detect::Workdir, rails::Rails, schedule::Schedule,
+    storage::Storage,
 };
 use crate::domain::{
     command::StartCommand, env::EnvKey, hostname::Hostname, name::ProjectName, port::Port,
@@ -118,6 +119,9 @@ pub struct ProjectSpec {
     /// Who builds its releases, since one had to be built.
     #[serde(default)]
     pub build: Option<Builder>,
+    /// What keeps its deploys from doing harm.
+    #[serde(default)]
+    pub rails: Rails,
 }
 
 impl ProjectSpec {

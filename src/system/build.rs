@@ -9,6 +9,7 @@ mod watch;
 
 use std::{
     io::Read,
+    process::Child,
     time::{Duration, Instant},
 };
 
@@ -22,7 +23,7 @@ pub use self::bounds::{Bounds, memory_at_hand};
 use self::watch::Watch;
 use super::{
     accounts::end_processes,
-    exec::{Running, Tool},
+    exec::Tool,
     process,
     systemd::{Postmortem, Systemctl, Systemd, systemctl},
 };
@@ -84,7 +85,7 @@ pub(super) fn run(job: &Job, hear: &mut dyn FnMut(&str)) -> Result<Ending> {
     let unit = Unit(job);
     let mut watch = Watch::begin(job)?;
     let args = sandbox::arguments(job);
-    let (mut running, mut output) = Tool::find("systemd-run", "systemd")?.start_mixed(&args)?;
+    let (mut running, mut output) = Tool::find("systemd-run", "systemd")?.start_merged(&args)?;
     let mut lines = Lines::default();
     let mut piece = [0; 16 << 10];
     let mut cut: Option<(Option<Ending>, Instant)> = None;
@@ -145,10 +146,10 @@ fn judge(end: &Postmortem, starved: bool, last: Option<&str>) -> Result<Ending> 
     })
 }
 
-fn finish(running: &mut Running) -> Result<bool> {
+fn finish(running: &mut Child) -> Result<bool> {
     let since = Instant::now();
     loop {
-        if let Some(status) = running.ended()? {
+        if let Some(status) = running.try_wait().context("waiting for `systemd-run`")? {
             return Ok(status.success());
         }
         if since.elapsed() > END {

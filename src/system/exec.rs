@@ -159,17 +159,16 @@ impl Tool {
         })
     }
 
-    /// Starts it with nothing to read; what it answers and what it says come mixed, in the order it wrote
-    /// them, at the end that is returned.
-    pub fn start_mixed<A: AsRef<OsStr>>(
+    /// Starts it with everything it says going into one pipe, in the order it is said.
+    pub fn start_merged<A: AsRef<OsStr>>(
         &self,
         args: impl IntoIterator<Item = A>,
-    ) -> Result<(Running, io::PipeReader)> {
+    ) -> Result<(Child, io::PipeReader)> {
         let (reader, writer) = io::pipe().context("making a pipe")?;
         let mut command = self.command();
         command.args(args).stdout(writer.try_clone().context("making a pipe")?).stderr(writer);
-        let child = self.spawn(&mut command)?;
-        Ok((Running { name: self.name, stdin: None, stdout: None, said: None, child }, reader))
+        // The command holds the pipe's other end until it is dropped.
+        Ok((self.spawn(&mut command)?, reader))
     }
 
     /// Becomes the program: it has this process's terminal and ends for it. Returns only to say why
@@ -226,11 +225,6 @@ pub struct Running {
 }
 
 impl Running {
-    /// Whether it has ended, and how.
-    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
-        self.child.try_wait().with_context(|| format!("waiting for `{}`", self.name))
-    }
-
     /// Waits until it has ended, and fails with what it said when it failed. Stops waiting, and ends
     /// it, when somebody asks this process to stop.
     pub fn finish(self) -> Result<()> {

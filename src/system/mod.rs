@@ -15,6 +15,7 @@ pub mod fake;
 pub mod firewall;
 pub mod fs;
 pub mod invoker;
+pub mod job;
 pub mod lock;
 pub mod net;
 pub mod nginx;
@@ -41,6 +42,7 @@ pub use self::{
     clock::Clock,
     firewall::Firewall,
     fs::{Attr, FileKind, Fresh, Meta, Root},
+    job::{End, Job},
     lock::Lock,
     net::Net,
     nginx::Nginx,

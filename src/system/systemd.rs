@@ -9,8 +9,9 @@ use anyhow::{Context, Result};
 
 use super::{
     Meta, Root,
-    build::{self, Ending, Job},
+    build::{self, Ending},
     exec::Tool,
+    job::{self, End, Job},
 };
 use crate::domain::{
     fault::{Code, Fault},
@@ -56,7 +57,9 @@ pub trait Systemd: fmt::Debug {
     fn postmortem(&self, unit: &UnitName) -> Result<Postmortem>;
     /// Runs one command of a build in a unit of its own, and waits until nothing of it is left. `hear` gets
     /// every line it writes. Says how it ended; fails only where it could not be run.
-    fn work(&mut self, job: &Job, hear: &mut dyn FnMut(&str)) -> Result<Ending>;
+    fn work(&mut self, job: &build::Job, hear: &mut dyn FnMut(&str)) -> Result<Ending>;
+    /// Runs a program once, hands on every line it writes, and waits until nothing of it is left.
+    fn run(&mut self, job: &Job, said: &mut dyn FnMut(&str)) -> Result<End>;
     /// Checks a unit file's text with systemd's own judge.
     fn verify(&self, unit: &UnitName, text: &str) -> Result<()>;
 }
@@ -120,15 +123,12 @@ impl Systemd for Systemctl {
         Ok(parse_list(&ran.stdout))
     }
     fn postmortem(&self, unit: &UnitName) -> Result<Postmortem> {
-        let ran = systemctl()?.run(["show", "-p", "Result,ExecMainStatus,ExecMainCode", unit.as_str()])?;
-        let field = |name: &str| {
-            let found = ran.stdout.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix('='));
-            found.unwrap_or_default().to_owned()
-        };
-        let kind = if field("ExecMainCode") == "1" { "exit status" } else { "signal" };
-        Ok(Postmortem { result: field("Result"), status: format!("{kind} {}", field("ExecMainStatus")) })
+        postmortem(unit)
     }
-    fn work(&mut self, job: &Job, hear: &mut dyn FnMut(&str)) -> Result<Ending> {
+    fn run(&mut self, job: &Job, said: &mut dyn FnMut(&str)) -> Result<End> {
+        job::run(job, said)
+    }
+    fn work(&mut self, job: &build::Job, hear: &mut dyn FnMut(&str)) -> Result<Ending> {
         build::run(job, hear)
     }
     fn verify(&self, unit: &UnitName, text: &str) -> Result<()> {
@@ -153,6 +153,17 @@ impl Systemd for Systemctl {
         .next("mend or remove `/etc/hostkit/templates/unit.service`")
         .into())
     }
+}
+
+/// How a unit ended, as systemd has it.
+pub(super) fn postmortem(unit: &UnitName) -> Result<Postmortem> {
+    let ran = systemctl()?.run(["show", "-p", "Result,ExecMainStatus,ExecMainCode", unit.as_str()])?;
+    let field = |name: &str| {
+        let found = ran.stdout.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix('='));
+        found.unwrap_or_default().to_owned()
+    };
+    let kind = if field("ExecMainCode") == "1" { "exit status" } else { "signal" };
+    Ok(Postmortem { result: field("Result"), status: format!("{kind} {}", field("ExecMainStatus")) })
 }
 
 fn parse_list(text: &str) -> BTreeMap<String, UnitStatus> {

@@ -107,12 +107,11 @@ impl Ui for Human {
             Event::Finished { what, detail, ms } => self.line('✓', what, detail, ms),
             Event::Output { what, line } => {
                 let line = harmless(line);
-                match &self.spinner {
-                    Some(spinner) => spinner.suspend(|| say(&format!("    {line}"))),
-                    None => {
-                        let since = self.began.elapsed().as_secs_f64();
-                        say(&format!("[{since:6.1}s] {what}: {line}"));
-                    }
+                if let Some(spinner) = &self.spinner {
+                    spinner.suspend(|| say(&format!("    {line}")));
+                } else {
+                    let since = self.began.elapsed().as_secs_f64();
+                    say(&format!("[{since:6.1}s] {what}: {line}"));
                 }
             }
             Event::Recovering { operation, verb } => {

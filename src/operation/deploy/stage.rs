@@ -18,7 +18,7 @@ use crate::{
         secrets::Needs,
         session::{Mode, Session},
     },
-    project::{Launch, ProjectSpec, release},
+    project::{Launch, ProjectSpec, Recipe, release},
     system::{
         Attr,
         archive::{self, Limits, Manifest, Staging},
@@ -32,6 +32,7 @@ pub(super) struct Staged {
     pub(super) id: ReleaseId,
     pub(super) manifest: Manifest,
     pub(super) launch: Launch,
+    pub(super) recipe: Recipe,
     pub(super) shared: Vec<SharedDir>,
     pub(super) generated: Vec<EnvKey>,
     pub(super) why: Vec<String>,
@@ -113,6 +114,7 @@ pub(super) fn stage(
     Ok(Staged {
         id: id.clone(),
         launch: ready.launch,
+        recipe: ready.recipe,
         shared: ready.shared,
         generated: needs.generated,
         why: ready.why,

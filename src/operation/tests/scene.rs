@@ -148,6 +148,7 @@ impl Scene {
         // Counters, and systemd's memory of files, which only shows in what it starts.
         (state.reloads, state.starts) = (0, 0);
         state.known.clear();
+        state.jobs.clear();
         // What nobody can have back any more, and `gc` comes for.
         if let Some(cluster) = &mut state.postgres {
             cluster.roles.retain(|name, _| !name.contains("_gone_"));
@@ -279,6 +280,8 @@ pub(super) fn put(session: &mut Session<'_>, files: &[(&str, &str)]) -> Result<(
         runtime: None,
         start: None,
         terms: Terms::default(),
+        skip_migrate: false,
+        override_rails: true,
     };
     deploy(session, &"blog".parse()?, &mut upload)
 }

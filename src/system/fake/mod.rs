@@ -73,6 +73,9 @@ pub struct State {
     pub redis: BTreeMap<String, redis::Server>,
     /// What Redis servers that do not run have on the disk, by unit.
     pub dumps: BTreeMap<String, BTreeMap<u32, u64>>,
+    /// What ran once, as it was called.
+    #[serde(default)]
+    pub jobs: Vec<Vec<String>>,
     /// How often systemd read everything again.
     pub reloads: usize,
     /// How many units have been started.

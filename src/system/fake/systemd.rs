@@ -13,8 +13,8 @@ use crate::{
         layout::UnitName,
     },
     system::{
-        Systemd, UnitStatus,
-        build::{Ending, Job},
+        End, Job, Systemd, UnitStatus,
+        build::{self, Ending},
         systemd::Postmortem,
     },
 };
@@ -44,7 +44,7 @@ impl Fake {
 impl Fake {
     /// What the programs of a fake build do: `write PATH TEXT…`, `say TEXT…`, `fail STATUS`, `starve`,
     /// `dawdle`, `hoard`. Every other program is missing.
-    fn build(&self, job: &Job, hear: &mut dyn FnMut(&str)) -> Result<Ending> {
+    fn build(&self, job: &build::Job, hear: &mut dyn FnMut(&str)) -> Result<Ending> {
         let words: Vec<&str> = job.argv.iter().map(String::as_str).collect();
         Ok(match words.as_slice() {
             ["write", path, text @ ..] => {
@@ -149,7 +149,7 @@ impl Systemd for Fake {
     fn postmortem(&self, _unit: &UnitName) -> Result<Postmortem> {
         Ok(Postmortem { result: "exit-code".into(), status: "exit status 1".into() })
     }
-    fn work(&mut self, job: &Job, hear: &mut dyn FnMut(&str)) -> Result<Ending> {
+    fn work(&mut self, job: &build::Job, hear: &mut dyn FnMut(&str)) -> Result<Ending> {
         let mut ending = Ending::Done;
         self.effect("build", |state| {
             if !state.accounts.contains_key(&job.account) {
@@ -159,6 +159,23 @@ impl Systemd for Fake {
             Ok(())
         })?;
         Ok(ending)
+    }
+    /// A job does what its words say: one that has `fail` among them fails, one with `forever` takes too
+    /// long.
+    fn run(&mut self, job: &Job, said: &mut dyn FnMut(&str)) -> Result<End> {
+        let mut end = End::Well;
+        self.effect("job", |state| {
+            state.jobs.push(job.argv.clone());
+            let has = |word: &str| job.argv.iter().any(|w| w == word);
+            end = match (has("fail"), has("forever")) {
+                (true, _) => End::Status(1),
+                (_, true) => End::Late,
+                _ => End::Well,
+            };
+            Ok(())
+        })?;
+        said(&job.argv.join(" "));
+        Ok(end)
     }
     fn verify(&self, unit: &UnitName, text: &str) -> Result<()> {
         if text.contains("ExecStart=") {
