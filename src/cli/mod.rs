@@ -3,6 +3,7 @@
 mod answer;
 mod attach;
 mod backup;
+mod builds;
 mod checkpoint;
 mod context;
 mod db;
@@ -193,6 +194,7 @@ commands! {
     Man(meta::ManArgs) = "man";
     Help(meta::HelpArgs) = "help";
     [Storage(storage) = "storage", "Look into a project's object storage, and change its key"];
+    [Builds(builds) = "builds", "What builds wrote, and ending one that runs"];
     [Project(project) = "project", "Make, list, show, delete and bring back projects"];
     [Backup(backup) = "backup", "Back up everything a project stores, and go back to it"];
     [Checkpoint(checkpoint) = "checkpoint", "Keep a project's database as it is, and go back to it"];

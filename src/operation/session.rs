@@ -135,6 +135,14 @@ impl Session<'_> {
                 self.host.root.remove(&backups.join(&entry))?;
             }
         }
+        // Before what it writes to goes away under it.
+        let unit = name.build_unit();
+        if invocation(&self.host.root, &unit)?.is_some() {
+            self.host.systemd.stop(&unit)?;
+        }
+        if self.host.root.meta(&name.build_env())?.is_some() {
+            self.host.root.remove(&name.build_env())?;
+        }
         // What a migration has begun nobody waits for any more.
         if invocation(&self.host.root, &name.release_unit())?.is_some() {
             self.host.systemd.stop(&name.release_unit())?;

@@ -1,5 +1,6 @@
 //! What a project is: checked values, and the resources it is made of, in the order it goes up.
 
+pub mod builder;
 pub mod config;
 pub mod database;
 pub mod detect;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Redis,
+    builder::Builder,
     database::Database,
     detect::Workdir,
     process::{Process, Strategy},
@@ -136,6 +137,9 @@ pub struct ProjectSpec {
     /// Its object storage, if it has any.
     #[serde(default)]
     pub storage: Option<Storage>,
+    /// Who builds its releases, since one had to be built.
+    #[serde(default)]
+    pub build: Option<Builder>,
     /// What keeps its deploys from doing harm.
     #[serde(default)]
     pub rails: Rails,
