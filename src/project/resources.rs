@@ -42,6 +42,9 @@ pub fn project_resources(spec: &ProjectSpec, templates: &Templates) -> Result<Ve
     // Its variables lead to them, and its process to what they lead to.
     all.extend(spec.services().into_iter().flat_map(|service| service.resources(spec)));
     all.push(env(spec)?.into());
+    if spec.deploy_key {
+        all.push(KeyFile { path: spec.name.deploy_key(spec.uid), gid: ROOT }.into());
+    }
     for log in ["app.log", "error.log"] {
         all.push(LogFile { path: spec.name.logs().join(log), gid: spec.uid }.into());
     }

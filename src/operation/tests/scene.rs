@@ -278,6 +278,8 @@ pub(super) fn put(session: &mut Session<'_>, files: &[(&str, &str)]) -> Result<(
     let mut upload = Upload {
         archive: &mut stream,
         source: "a test".into(),
+        git: None,
+        artifact: false,
         runtime: None,
         start: None,
         terms: Terms::default(),
