@@ -2,6 +2,7 @@
 
 mod answer;
 mod backup;
+mod backup_keep;
 mod checkpoint;
 mod context;
 mod db;
@@ -19,6 +20,7 @@ mod provision;
 mod redis;
 mod release;
 mod report;
+mod rotation;
 mod secrets;
 mod status;
 mod storage;
