@@ -286,6 +286,7 @@ fn empty(session: &mut Session<'_>, spec: &ProjectSpec) -> Result<()> {
         session.host.root.shred(&doomed(&place))?;
     }
     session.host.root.shred(&spec.name.backups(spec.uid))?;
+    session.host.root.shred(&spec.name.calls(spec.uid))?;
     let mark = format!("{}.{}.", spec.name, spec.uid);
     for entry in session.host.root.list(&host::home_trash())? {
         if entry.starts_with(&mark) {

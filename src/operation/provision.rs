@@ -20,6 +20,7 @@ use crate::{
     plan::{Foreign, Plan},
     project::{
         ProjectSpec, Rails,
+        builder::Builder,
         schedule::{Clock, Schedule},
     },
 };
@@ -158,6 +159,7 @@ fn fresh(session: &Session<'_>, wish: &Wish) -> Result<ProjectSpec> {
         redis: None,
         database: None,
         storage: None,
+        build: None,
         rails: Rails::default(),
     })
 }
@@ -200,7 +202,8 @@ fn uid(session: &Session<'_>, wish: &Wish) -> Result<u32> {
     while session.host.accounts.is_used(uid)? {
         uid += 1;
     }
-    if uid >= LAST_LOGIN {
+    // The numbers above are those of build accounts.
+    if uid >= Builder::FIRST {
         bail!(
             Fault::new(Code::NameTaken, "every number for accounts has been given out")
                 .next("hostkit project list")

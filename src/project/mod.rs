@@ -1,11 +1,15 @@
 //! What a project is: checked values, and the resources it is made of, in the order it goes up.
 
+pub mod builder;
 pub mod config;
 pub mod database;
 pub mod detect;
 pub mod example;
+pub mod framework;
 mod phase;
+pub mod php;
 mod place;
+pub mod process;
 mod procfile;
 pub mod rails;
 mod recipe;
@@ -16,6 +20,7 @@ mod service;
 mod spec;
 pub mod storage;
 pub mod template;
+pub mod toolchain;
 
 pub use self::{
     phase::{Phase, Ran},

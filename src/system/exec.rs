@@ -171,6 +171,14 @@ impl Tool {
         Ok((self.spawn(&mut command)?, reader))
     }
 
+    /// Starts it with this process's standard input, in a process group of its own, so that nobody who
+    /// interrupts this process interrupts it; and leaves it alone.
+    pub fn leave<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Result<()> {
+        let mut command = self.command();
+        command.args(args).stdin(Stdio::inherit()).stdout(Stdio::null()).stderr(Stdio::null());
+        self.spawn(command.process_group(0)).map(drop)
+    }
+
     /// Becomes the program: it has this process's terminal and ends for it. Returns only to say why
     /// it could not.
     pub fn become_it<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> anyhow::Error {

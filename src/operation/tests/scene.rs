@@ -16,7 +16,7 @@ use crate::{
     event::{Event, Silent, Ui},
     operation::{
         database,
-        deploy::{Deployed, Upload, deploy},
+        deploy::{Deployed, Upload, build::Terms, deploy},
         environment,
         init::{Setup, init},
         lifecycle::{Power, delete, power, purge, restore},
@@ -132,6 +132,7 @@ impl Scene {
             mode,
             planned: None,
             recovered: 0,
+            patience: std::time::Duration::ZERO,
         };
         act(&mut session)
     }
@@ -279,6 +280,7 @@ pub(super) fn put(session: &mut Session<'_>, files: &[(&str, &str)]) -> Result<(
         source: "a test".into(),
         runtime: None,
         start: None,
+        terms: Terms::default(),
         skip_migrate: false,
         override_rails: true,
     };
