@@ -4,8 +4,11 @@ pub mod config;
 pub mod database;
 pub mod detect;
 pub mod example;
+pub mod framework;
 mod phase;
+pub mod php;
 mod place;
+pub mod process;
 mod procfile;
 pub mod rails;
 mod recipe;
@@ -16,6 +19,7 @@ mod service;
 mod spec;
 pub mod storage;
 pub mod template;
+pub mod toolchain;
 
 pub use self::{
     phase::{Phase, Ran},

@@ -110,6 +110,8 @@ pub fn env(spec: &ProjectSpec) -> Result<EnvFile> {
         Some(Runtime::Nextjs) => &[("NODE_ENV", "production"), ("HOSTNAME", "127.0.0.1")],
         // Otherwise its log lines wait in a buffer until there are enough of them.
         Some(Runtime::Python) => &[("PYTHONUNBUFFERED", "1")],
+        Some(Runtime::Php) => &[("APP_ENV", "production")],
+        Some(Runtime::Ruby) => &[("RACK_ENV", "production"), ("RAILS_ENV", "production")],
         Some(Runtime::Static | Runtime::Command) | None => &[],
     };
     for (key, value) in more {

@@ -4,7 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Redis, database::Database, detect::Workdir, rails::Rails, schedule::Schedule, storage::Storage};
+use super::{
+    Redis,
+    database::Database,
+    detect::Workdir,
+    process::{Process, Strategy},
+    rails::Rails,
+    schedule::Schedule,
+    storage::Storage,
+};
 use crate::domain::{
     command::StartCommand, env::EnvKey, hostname::Hostname, name::ProjectName, port::Port,
     release::ReleaseId, runtime::Runtime, secret::Sealed, shared_dir::SharedDir,
@@ -27,6 +35,21 @@ pub struct Launch {
     pub health_path: Option<String>,
     /// How long it may take to become healthy, in seconds.
     pub health_timeout: u32,
+    /// The status that the path must answer with; without one 200.
+    #[serde(default)]
+    pub health_status: Option<u16>,
+    /// How long to wait between two questions, in seconds.
+    #[serde(default)]
+    pub health_interval: Option<u32>,
+    /// How long after its start nothing counts against it, in seconds.
+    #[serde(default)]
+    pub health_grace: Option<u32>,
+    /// What takes over from what.
+    #[serde(default)]
+    pub strategy: Strategy,
+    /// What runs besides what answers requests; every program an absolute path.
+    #[serde(default)]
+    pub processes: Vec<Process>,
 }
 
 /// What was live at one time: a release, and the environment it ran with.

@@ -365,6 +365,25 @@ mod tests {
     }
 
     #[test]
+    fn a_program_of_an_account_has_no_terminal_to_type_into() {
+        let (uid, gid) = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
+        let session = |tool: Tool| -> i32 {
+            let status = said(tool.start(["/proc/self/stat"], Stdio::null(), Stdio::piped()).unwrap());
+            // The fields after the name: state, parent, group, session, terminal.
+            let rest = status.rsplit_once(") ").unwrap().1.to_owned();
+            let fields: Vec<i32> = rest.split(' ').skip(1).take(4).map(|f| f.parse().unwrap()).collect();
+            if fields[2] != nix::unistd::getsid(None).unwrap().as_raw() {
+                assert_eq!(fields[3], 0, "it has a controlling terminal");
+            }
+            fields[2]
+        };
+        let ours = nix::unistd::getsid(None).unwrap().as_raw();
+        let cat = || Tool::find("cat", "coreutils").unwrap();
+        assert_eq!(session(cat()), ours, "the control");
+        assert_ne!(session(cat().by(uid, gid)), ours);
+    }
+
+    #[test]
     fn what_flows_through_a_program_may_be_long_and_its_complaints_too() {
         let cat = Tool::find("cat", "coreutils").unwrap();
         let mut running = cat.start(["-"], Stdio::piped(), Stdio::piped()).unwrap();

@@ -116,7 +116,7 @@ impl Host {
 
     /// Where a program of the distribution's, or of the administrator's, is installed.
     pub fn locate(&self, program: &str) -> Result<Option<HostPath>> {
-        for dir in ["/usr/local/bin", "/usr/bin"] {
+        for dir in ["/usr/local/bin", "/usr/bin", "/usr/sbin"] {
             let path = HostPath::fixed(dir).join(program);
             if self.root.meta(&path)?.is_some() {
                 return Ok(Some(path));

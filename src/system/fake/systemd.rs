@@ -113,7 +113,9 @@ impl Systemd for Fake {
     }
     fn list(&self) -> Result<BTreeMap<String, UnitStatus>> {
         let running = |u: &String| (u.clone(), UnitStatus { active: "active".into(), sub: "running".into() });
-        Ok(self.world.state().units.keys().map(running).collect())
+        let state = self.world.state();
+        let failed = |u: &String| (u.clone(), UnitStatus { active: "failed".into(), sub: "failed".into() });
+        Ok(state.units.keys().map(running).chain(state.failed.iter().map(failed)).collect())
     }
     fn postmortem(&self, _unit: &UnitName) -> Result<Postmortem> {
         Ok(Postmortem { result: "exit-code".into(), status: "exit status 1".into() })
