@@ -54,7 +54,7 @@ impl Ui for Recorder {
                     self.write(&Line { at, event: &event });
                 } else if before <= MOST {
                     self.write(&Line {
-                        ms, event: &Event::Output { what, line: "… the rest is not kept" }
+                        at, event: &Event::Output { what, line: "… the rest is not kept" }
                     });
                 }
             }

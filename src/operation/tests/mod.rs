@@ -9,6 +9,7 @@ mod environment;
 mod offsite;
 mod redis;
 mod refusal;
+mod release_phase;
 mod rotation;
 mod scene;
 mod storage;
