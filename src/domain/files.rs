@@ -14,4 +14,7 @@ pub trait Files {
     fn is_dir(&self, path: &str) -> bool;
     /// Whether this is a regular file that its owner may execute.
     fn is_executable(&self, path: &str) -> bool;
+    /// The names in a directory, sorted, at most a thousand of them; none when there is no such
+    /// directory. The tree itself is `.`.
+    fn list(&self, path: &str) -> Vec<String>;
 }

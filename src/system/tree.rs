@@ -154,4 +154,12 @@ impl Files for Tree {
             FileType::from_raw_mode(s.st_mode) == FileType::RegularFile && s.st_mode & 0o100 != 0
         })
     }
+    fn list(&self, path: &str) -> Vec<String> {
+        let Ok(dir) = self.open(path, OFlags::DIRECTORY, INSIDE) else { return Vec::new() };
+        let Ok(entries) = rustix::fs::Dir::read_from(&dir) else { return Vec::new() };
+        let names = entries.flatten().filter_map(|entry| entry.file_name().to_str().ok().map(str::to_owned));
+        let mut names: Vec<String> = names.filter(|name| name != "." && name != "..").take(1000).collect();
+        names.sort_unstable();
+        names
+    }
 }
