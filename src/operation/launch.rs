@@ -14,12 +14,11 @@ use crate::{
     project::{
         Launch, ProjectSpec,
         detect::{self, Asked},
+        health,
+        process::Strategy,
     },
     system::{Host, tree::Tree},
 };
-
-/// How long a release may take to become healthy unless it says otherwise, in seconds.
-const HEALTH_TIMEOUT: u32 = 60;
 
 /// A received tree made ready to run.
 #[derive(Debug)]
@@ -59,7 +58,13 @@ pub(super) fn prepare(
         web_root: app.web_root,
         spa: app.spa,
         health_path: app.health_path,
-        health_timeout: app.health_timeout.unwrap_or(HEALTH_TIMEOUT),
+        health_timeout: app.health_timeout.unwrap_or(health::TIMEOUT),
+        health_status: None,
+        health_interval: None,
+        health_grace: None,
+        strategy: Strategy::default(),
+        processes: Vec::new(),
+        drain: None,
     };
     Ok(Ready {
         launch,

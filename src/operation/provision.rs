@@ -19,7 +19,7 @@ use crate::{
     },
     plan::{Foreign, Plan},
     project::{
-        ProjectSpec,
+        HealthSettings, ProjectSpec, Stage,
         schedule::{Clock, Schedule},
     },
 };
@@ -158,6 +158,9 @@ fn fresh(session: &Session<'_>, wish: &Wish) -> Result<ProjectSpec> {
         redis: None,
         database: None,
         storage: None,
+        stage: Stage::Settled,
+        scale: std::collections::BTreeMap::new(),
+        health: HealthSettings::default(),
     })
 }
 

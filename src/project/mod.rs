@@ -4,11 +4,14 @@ pub mod config;
 pub mod database;
 pub mod detect;
 pub mod example;
+pub mod health;
 mod place;
+pub mod process;
 mod procfile;
 mod recipe;
 pub mod redis;
 mod resources;
+mod runs;
 pub mod schedule;
 mod service;
 mod spec;
@@ -16,10 +19,11 @@ pub mod storage;
 pub mod template;
 
 pub use self::{
+    health::HealthSettings,
     recipe::{Migration, Recipe},
     redis::Redis,
     resources::{env, host_resources, project_resources, release},
     service::DataService,
-    spec::{Injected, Launch, ProjectSpec, Stand},
+    spec::{Injected, Launch, ProjectSpec, Stage, Stand},
     storage::{Storage, StorageKey},
 };

@@ -56,8 +56,7 @@ const WORDS: &[(&str, &str)] = &[
     ("@yearly", "0 0 1 1 *"),
     ("@annually", "0 0 1 1 *"),
 ];
-const MONTHS: &[&str] =
-    &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+const MONTHS: &[&str] = &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 const DAYS: &[&str] = &["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 
 impl Cron {
@@ -68,6 +67,7 @@ impl Cron {
     }
 
     /// Splits `MIN HOUR DAY MONTH WEEKDAY COMMAND`, or `@WORD COMMAND`, behind the times.
+    #[cfg_attr(not(test), expect(dead_code, reason = "a Procfile is read with it"))]
     pub(super) fn split(line: &str) -> Result<(Self, &str), Fault> {
         let fields = if line.starts_with('@') { 1 } else { 5 };
         let mut rest = line.trim_start();
@@ -104,7 +104,8 @@ impl FromStr for Cron {
         let time = format!("{}:{}:00", list(&hour, 24), list(&minute, 60));
         let month = list(&month, 12);
         let on_days = format!("*-{month}-{} {time}", list(&days, 31));
-        let names: Vec<&str> = weekdays.iter().filter_map(|day| DAYS.get(usize::from(*day)).copied()).collect();
+        let names: Vec<&str> =
+            weekdays.iter().filter_map(|day| DAYS.get(usize::from(*day)).copied()).collect();
         let on_weekdays = format!("{} *-{month}-* {time}", names.join(","));
         let calendars = match (days.len() == 31, weekdays.len() == 7) {
             (_, true) => vec![on_days],
@@ -195,7 +196,18 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Cron>().unwrap_or_else(|e| panic!("{text}: {e}")).calendars(), calendars);
         }
-        for text in ["", "* * * *", "60 * * * *", "* * 0 * *", "* * * * 8", "5-1 * * * *", "*/0 * * * *", "@reboot", "a b c d e", "+1 * * * *"] {
+        for text in [
+            "",
+            "* * * *",
+            "60 * * * *",
+            "* * 0 * *",
+            "* * * * 8",
+            "5-1 * * * *",
+            "*/0 * * * *",
+            "@reboot",
+            "a b c d e",
+            "+1 * * * *",
+        ] {
             assert!(text.parse::<Cron>().is_err(), "{text}");
         }
     }

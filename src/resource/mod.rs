@@ -23,6 +23,7 @@ mod release;
 mod role;
 mod service;
 mod site;
+mod standing;
 mod timer;
 mod tree_swap;
 mod unit;
@@ -54,6 +55,7 @@ pub use self::{
     role::Role,
     service::{Health, Service, probe},
     site::Site,
+    standing::Standing,
     timer::Timer,
     tree_swap::TreeSwap,
     unit::Unit,
@@ -208,4 +210,5 @@ kinds! {
     service::Service,
     timer::Timer,
     site::Site,
+    standing::Standing,
 }

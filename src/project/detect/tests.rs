@@ -8,6 +8,12 @@ use super::*;
 struct Tree(BTreeMap<String, Vec<u8>>);
 
 impl Files for Tree {
+    fn list(&self, path: &str) -> Vec<String> {
+        let below = if path == "." { String::new() } else { format!("{path}/") };
+        let names = self.0.keys().filter_map(|known| known.strip_prefix(&below)?.split('/').next());
+        let names: std::collections::BTreeSet<_> = names.filter(|name| !name.is_empty()).collect();
+        names.into_iter().map(str::to_owned).collect()
+    }
     fn read(&self, path: &str, limit: usize) -> anyhow::Result<Option<Vec<u8>>> {
         Ok(self.0.get(path).map(|bytes| bytes[..bytes.len().min(limit)].to_vec()))
     }
