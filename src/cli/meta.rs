@@ -138,14 +138,27 @@ Fields are added, never renamed or removed, as long as the schema is \"hostkit/1
 const HOSTKIT_TOML: &str = "\
 A source may say in `hostkit.toml` how it is run. Flags come before it; what it leaves out is detected.
 
-  runtime = \"node\"              # static, node, python, nextjs or command
+  runtime = \"node\"              # static, node, python, nextjs, php, ruby or command
+  framework = \"django\"          # when the source looks like more than one
+  install = \"npm ci\"            # a command, or a list of them; [] is none
+  build = [\"npm run css\", \"npm run build\"]
+  output = \"dist\"               # what nginx serves, when it is not found
+  release = \"node migrate.js\"   # once before the release runs: changes the database
   start = \"node server.js\"      # words, or an array of them; no shell; $PORT is filled in
+  strategy = \"restart\"          # when it cannot run twice; without it \"rolling\"
   spa = true                    # static: an unknown path gets index.html
   shared = [\"uploads\"]          # directories that outlive releases, kept in shared/
 
+  [processes]                   # what else runs; lines of a Procfile do the same
+  worker = \"celery -A shop worker\"
+  tidy = { cron = \"0 3 * * *\", command = \"python tidy.py\" }
+
   [health]
   path = \"/healthz\"             # must answer 200; without it, / must answer below 500
-  timeout = 60                  # seconds, 1 to 600
+  status = 204                  # what the path must answer instead
+  timeout = 120                 # seconds, 1 to 600, until it must be healthy
+  interval = 1                  # seconds between two questions, 1 to 60
+  grace = 0                     # seconds after its start in which nothing counts, 0 to 600
 
   [env]
   required = [\"API_KEY\"]        # a deploy without a value for these is refused

@@ -1,7 +1,9 @@
 //! Words in, an exit status out. Knows clap and the operations; touches nothing itself.
 
 mod answer;
+mod attach;
 mod backup;
+mod builds;
 mod checkpoint;
 mod context;
 mod db;
@@ -16,12 +18,14 @@ mod meta;
 mod policy;
 mod project;
 mod provision;
+mod rails;
 mod redis;
 mod release;
 mod report;
 mod secrets;
 mod status;
 mod storage;
+mod survive;
 mod trash;
 mod values;
 mod variables;
@@ -52,6 +56,18 @@ trait Verb {
     fn project(&self) -> Option<&ProjectName> {
         None
     }
+    /// Whether its work goes on when whoever called it has gone.
+    fn survives(&self) -> bool {
+        false
+    }
+    /// Whether it reads what is on standard input.
+    fn reads_stdin(&self) -> bool {
+        false
+    }
+    /// Asks whoever calls what has to be asked before anything begins; whether they said yes.
+    fn ask(&self, _: &mut Context) -> Result<bool> {
+        Ok(false)
+    }
     /// Does it.
     fn run(self, cx: &mut Context) -> Result<Answer>;
 }
@@ -73,6 +89,9 @@ struct Cli {
     /// Ask nothing, even on a terminal
     #[arg(long, global = true, help_heading = "Output")]
     no_input: bool,
+    /// Do the work of a deploy in this process, which it ends with
+    #[arg(long, global = true, hide = true)]
+    foreground: bool,
     /// A directory that stands for `/`, with fakes for its daemons
     #[cfg(feature = "fake")]
     #[arg(long, global = true, hide = true)]
@@ -157,7 +176,10 @@ commands! {
     Init(host::InitArgs) = "init";
     Provision(provision::ProvisionArgs) = "provision";
     Deploy(release::DeployArgs) = "deploy";
+    Attach(attach::AttachArgs) = "attach";
     Rollback(release::RollbackArgs) = "rollback";
+    Resume(rails::ResumeArgs) = "resume";
+    Rails(rails::RailsArgs) = "rails";
     Releases(release::ReleasesArgs) = "releases";
     Status(status::StatusArgs) = "status";
     Logs(logs::LogsArgs) = "logs";
@@ -172,6 +194,7 @@ commands! {
     Man(meta::ManArgs) = "man";
     Help(meta::HelpArgs) = "help";
     [Storage(storage) = "storage", "Look into a project's object storage, and change its key"];
+    [Builds(builds) = "builds", "What builds wrote, and ending one that runs"];
     [Project(project) = "project", "Make, list, show, delete and bring back projects"];
     [Backup(backup) = "backup", "Back up everything a project stores, and go back to it"];
     [Checkpoint(checkpoint) = "checkpoint", "Keep a project's database as it is, and go back to it"];
@@ -219,10 +242,12 @@ fn examples(calls: &[&str]) -> String {
 }
 
 /// One run of the program.
-pub(crate) fn main(mut argv: Vec<std::ffi::OsString>, env: context::Environment) -> ExitCode {
+pub(crate) fn main(env: context::Environment) -> ExitCode {
+    let mut argv = env.argv.clone();
     if let Some(well) = serve(&argv, &env) {
         return if well { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
+    survive::rename(&mut argv);
     // Help and versions work on a broken machine: nothing has been looked at yet.
     // However it was called, it is called this.
     if let Some(program) = argv.first_mut() {
@@ -257,6 +282,7 @@ fn serve(argv: &[std::ffi::OsString], env: &context::Environment) -> Option<bool
         return None;
     }
     match (verb.to_str()?, words) {
+        (survive::WORK, [name, id]) => Some(survive::work(name, id)),
         (release::PACK, [path]) => Some(source::serve(path.as_ref(), false)),
         (env::READ, [path]) => Some(source::serve(path.as_ref(), true)),
         (env::EDIT, words) => Some(editor::serve(words)),

@@ -1,6 +1,6 @@
 //! `deploy`, `rollback` and `releases`.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, time::Duration};
 
 use anyhow::Result;
 use clap::{Args, builder::TypedValueParser};
@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{
     Verb,
     answer::{Answer, table},
+    builds::BuildArgs,
     context::Context,
     policy::Policy,
     provision::RuntimeArgs,
@@ -40,12 +41,25 @@ pub(crate) struct DeployArgs {
     source: OsString,
     #[command(flatten)]
     runtime: RuntimeArgs,
+    #[command(flatten)]
+    build: BuildArgs,
     /// Show what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Deploy although the limit of deploys an hour is reached (there is none yet)
+    /// Leave the database as it is: run no migrations
+    #[arg(long, help_heading = "Application")]
+    skip_migrate: bool,
+    /// Deploy although there were too many deploys, or too many that failed; for administrators
     #[arg(long, hide_short_help = true)]
     override_ratelimit: bool,
+    /// Wait for somebody else who works on the project, for so many seconds
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "600")]
+    wait: Option<u64>,
+}
+
+/// How long to wait for somebody else.
+fn patience(wait: Option<u64>) -> Duration {
+    Duration::from_secs(wait.unwrap_or_default().min(86_400))
 }
 
 /// Refuses the empty path, which a variable without a value makes, and which would mean "here".
@@ -60,7 +74,16 @@ pub(super) fn named(path: OsString) -> Result<OsString, Fault> {
 impl DeployArgs {
     /// A deploy that follows provisioning.
     pub(super) fn of(name: ProjectName, source: OsString, runtime: RuntimeArgs) -> Self {
-        Self { name, source, runtime, dry_run: false, override_ratelimit: false }
+        Self {
+            name,
+            source,
+            runtime,
+            build: BuildArgs::default(),
+            dry_run: false,
+            skip_migrate: false,
+            override_ratelimit: false,
+            wait: None,
+        }
     }
 }
 
@@ -77,6 +100,12 @@ impl Verb for DeployArgs {
     fn project(&self) -> Option<&ProjectName> {
         Some(&self.name)
     }
+    fn survives(&self) -> bool {
+        !self.dry_run
+    }
+    fn reads_stdin(&self) -> bool {
+        self.source == "-"
+    }
     fn run(self, cx: &mut Context) -> Result<Answer> {
         upload(self, cx)
     }
@@ -86,6 +115,10 @@ impl Verb for DeployArgs {
 pub(super) fn upload(args: DeployArgs, cx: &mut Context) -> Result<Answer> {
     let mode = if args.dry_run { Mode::DryRun } else { Mode::Run };
     let caller = cx.caller()?;
+    cx.patience = patience(args.wait);
+    if args.override_ratelimit {
+        cx.may_override()?;
+    }
     let path = cx.absolute(&args.source);
     let (outcome, deployed, planned) = cx.session(mode, |session| {
         // Before anything is read: a name that does not exist should not cost an upload.
@@ -99,8 +132,15 @@ pub(super) fn upload(args: DeployArgs, cx: &mut Context) -> Result<Answer> {
             packer = Packer::start(PACK, path.as_os_str(), &caller)?;
             (&mut packer, path.display().to_string())
         };
-        let mut upload =
-            Upload { archive, source, runtime: args.runtime.runtime(), start: args.runtime.start() };
+        let mut upload = Upload {
+            archive,
+            source,
+            runtime: args.runtime.runtime(),
+            start: args.runtime.start(),
+            terms: args.build.terms(),
+            skip_migrate: args.skip_migrate,
+            override_rails: args.override_ratelimit,
+        };
         let (outcome, deployed) = deploy(session, &args.name, &mut upload)?;
         Ok((outcome, deployed, session.planned.take()))
     })?;
@@ -140,6 +180,9 @@ pub(crate) struct RollbackArgs {
     /// Leave the environment as it is: only the code goes back
     #[arg(long, conflicts_with = "env")]
     keep_env: bool,
+    /// Wait for somebody else who works on the project, for so many seconds
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "600")]
+    wait: Option<u64>,
     /// Bring this version of the environment, as `hostkit env history` lists them
     #[arg(long, value_name = "VERSION")]
     env: Option<u32>,
@@ -161,7 +204,11 @@ impl Verb for RollbackArgs {
     fn project(&self) -> Option<&ProjectName> {
         Some(&self.name)
     }
+    fn survives(&self) -> bool {
+        !self.dry_run
+    }
     fn run(self, cx: &mut Context) -> Result<Answer> {
+        cx.patience = patience(self.wait);
         let mode = if self.dry_run { Mode::DryRun } else { Mode::Run };
         let with = match (self.keep_env, self.env) {
             (true, _) => With::Kept,

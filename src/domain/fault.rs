@@ -5,12 +5,14 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// Declares the codes, each with the exit status it ends the process with and what it means.
 macro_rules! codes {
     ($($(#[doc = $doc:literal])+ $Name:ident = $text:literal, $exit:literal;)+) => {
         /// What went wrong, by a name that never changes once released.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Code { $($(#[doc = $doc])+ $Name),+ }
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        pub enum Code { $($(#[doc = $doc])+ #[serde(rename = $text)] $Name),+ }
 
         impl Code {
             /// Every code, in the order of the exit statuses.
@@ -66,6 +68,8 @@ codes! {
     Foreign = "FOREIGN", 5;
     /// The project is not in a state in which this can be done
     WrongState = "WRONG_STATE", 5;
+    /// Deploys of the project are paused, because too many failed
+    Paused = "PAUSED", 5;
     /// `hostkit init` has not run on this host
     NotInitialised = "NOT_INITIALISED", 6;
     /// A program HostKit needs is not installed
@@ -86,6 +90,18 @@ codes! {
     RegistryDamaged = "REGISTRY_DAMAGED", 6;
     /// The caller may not do this
     NotPermitted = "NOT_PERMITTED", 7;
+    /// A command of the build failed, or what it left cannot be a release; the old release is live
+    BuildFailed = "BUILD_FAILED", 8;
+    /// The build needed more memory than it may use
+    BuildOutOfMemory = "BUILD_OUT_OF_MEMORY", 8;
+    /// The build took longer than it may
+    BuildTimeout = "BUILD_TIMEOUT", 8;
+    /// The build needed more space on the disk than it may use
+    BuildTooLarge = "BUILD_TOO_LARGE", 8;
+    /// Somebody ended the build
+    BuildCancelled = "BUILD_CANCELLED", 8;
+    /// A migration failed; the old release is live, the database may be changed
+    ReleasePhaseFailed = "RELEASE_PHASE_FAILED", 8;
     /// The new release did not become healthy; the old one is live
     Unhealthy = "UNHEALTHY", 9;
     /// The new release did not become healthy and the old one did not come back: the project is down
@@ -94,6 +110,8 @@ codes! {
     Unfinished = "UNFINISHED", 11;
     /// The host differs from the registry
     Drift = "DRIFT", 12;
+    /// There were too many deploys, or too many that failed; possible again later
+    RateLimited = "RATE_LIMITED", 75;
     /// Somebody else is working on the same project
     Busy = "BUSY", 75;
     /// Interrupted, and put back
@@ -101,7 +119,7 @@ codes! {
 }
 
 /// One thing that went wrong: a code, a sentence, and what to type next.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
     /// The stable code.
     pub code: Code,

@@ -104,6 +104,18 @@ pub mod host {
     pub fn backups() -> HostPath {
         state().join("backups")
     }
+    /// What commands say that outlive whoever called them, a directory for each project.
+    pub fn calls() -> HostPath {
+        state().join("calls")
+    }
+    /// What builds keep from one to the next, a directory for each project.
+    pub fn caches() -> HostPath {
+        HostPath::fixed("/var/cache/hostkit")
+    }
+    /// What the kernel's packet filter lets builds reach, as it is loaded at boot.
+    pub fn firewall() -> HostPath {
+        etc().join("firewall.nft")
+    }
     /// Sockets and locks; empty after a reboot.
     pub fn run() -> HostPath {
         HostPath::fixed("/run/hostkit")
@@ -128,6 +140,10 @@ pub mod host {
     /// Says that nginx was told to load a configuration and was not yet seen to have done so.
     pub fn nginx_loading() -> HostPath {
         run().join("nginx-loading")
+    }
+    /// There as long as systemd runs.
+    pub fn systemd_runs() -> HostPath {
+        HostPath::fixed("/run/systemd/system")
     }
     /// Recreates [`run`] at boot.
     pub fn tmpfiles() -> HostPath {
@@ -228,6 +244,10 @@ impl ProjectName {
     pub fn staging(&self, id: &ReleaseId) -> HostPath {
         self.releases().join(&format!(".staging-{id}"))
     }
+    /// The environment that a release is to run with, while its migrations run.
+    pub fn staging_env(&self, id: &ReleaseId) -> HostPath {
+        self.releases().join(&format!(".staging-{id}.env"))
+    }
     /// What a release holds, entry by entry; beside it, so that the release holds only its source.
     pub fn manifest(&self, id: &ReleaseId) -> HostPath {
         self.releases().join(&format!(".{id}.manifest"))
@@ -279,6 +299,33 @@ impl ProjectName {
         let unit = |kind: &str| UnitName(format!("hostkit-{self}_backup.{kind}"));
         (unit("service"), unit("timer"))
     }
+    /// What its builds keep from one to the next: the home of its build account. The number is never given
+    /// out twice.
+    pub fn cache(&self, uid: u32) -> HostPath {
+        host::caches().join(&format!("{self}.{uid}"))
+    }
+    /// What its builds wrote.
+    pub fn build_logs(&self) -> HostPath {
+        self.logs().join("builds")
+    }
+    /// What the build of one release wrote.
+    pub fn build_log(&self, id: &ReleaseId) -> HostPath {
+        self.build_logs().join(&format!("{id}.log"))
+    }
+    /// What the units of its build are told besides their arguments; read by systemd, gone with the build.
+    pub fn build_env(&self) -> HostPath {
+        host::locks().join(&format!("{self}_build.env"))
+    }
+    /// Says that somebody has asked for the end of the build that runs.
+    pub fn build_cancelled(&self) -> HostPath {
+        // In a directory of root's alone; no lock is called so, for no project has `_` in its name.
+        host::locks().join(&format!("{self}_cancelled"))
+    }
+    /// The unit that its build runs in. No project has `_` in its name, so no project's own unit is called
+    /// this.
+    pub fn build_unit(&self) -> UnitName {
+        UnitName(format!("hostkit-{self}_build.service"))
+    }
     /// Its main unit.
     pub fn unit(&self) -> UnitName {
         UnitName(format!("hostkit-{self}.service"))
@@ -299,6 +346,22 @@ impl ProjectName {
     /// What an instance is told besides [`Self::env`]: a port of its own.
     pub fn port_file(&self, instance: &str) -> HostPath {
         self.home().join(&format!(".env.{instance}"))
+    }
+    /// What its commands say that outlive whoever called them. The number is never given out twice.
+    pub fn calls(&self, uid: u32) -> HostPath {
+        host::calls().join(&format!("{self}.{uid}"))
+    }
+    /// What one of them says; `id` is made of digits and `-`.
+    pub fn call(&self, uid: u32, id: &str) -> HostPath {
+        self.calls(uid).join(&format!("{id}.jsonl"))
+    }
+    /// The unit that one of them works in.
+    pub fn call_unit(&self, id: &str) -> UnitName {
+        UnitName(format!("hostkit-{self}_call-{id}.service"))
+    }
+    /// The unit that its migrations run in.
+    pub fn release_unit(&self) -> UnitName {
+        UnitName(format!("hostkit-{self}_release.service"))
     }
     /// Its nginx site.
     pub fn site(&self) -> HostPath {

@@ -17,15 +17,20 @@ pub enum Runtime {
     Node,
     /// A Python program, started from its virtual environment.
     Python,
-    /// A Next.js application that was built before it came here.
+    /// A Next.js application.
     Nextjs,
+    /// A PHP application, run by php-fpm behind nginx.
+    Php,
+    /// A Ruby application.
+    Ruby,
     /// Any other program, started as the project says.
     Command,
 }
 
 impl Runtime {
     /// Every runtime, in the order in which help texts list them.
-    pub const ALL: &'static [Self] = &[Self::Static, Self::Node, Self::Python, Self::Nextjs, Self::Command];
+    pub const ALL: &'static [Self] =
+        &[Self::Static, Self::Node, Self::Python, Self::Nextjs, Self::Php, Self::Ruby, Self::Command];
 
     /// The word for it in flags, `hostkit.toml` and the registry.
     pub const fn as_str(self) -> &'static str {
@@ -34,6 +39,8 @@ impl Runtime {
             Self::Node => "node",
             Self::Python => "python",
             Self::Nextjs => "nextjs",
+            Self::Php => "php",
+            Self::Ruby => "ruby",
             Self::Command => "command",
         }
     }

@@ -2,52 +2,76 @@
 
 use anyhow::{Result, bail};
 
-use super::secrets::Needs;
 use crate::{
     domain::{
         command::StartCommand,
         fault::{Code, Fault},
         files::Files,
+        layout::HostPath,
         runtime::Runtime,
         shared_dir::SharedDir,
     },
     project::{
-        Launch, ProjectSpec,
-        detect::{self, Asked},
-        health,
-        process::Strategy,
+        Launch, ProjectSpec, Recipe,
+        detect::{self, App, Asked},
+        php,
+        process::Process,
+        toolchain,
     },
     system::{Host, tree::Tree},
 };
+
+/// How long a release may take to become healthy unless it says otherwise, in seconds.
+const HEALTH_TIMEOUT: u32 = 120;
 
 /// A received tree made ready to run.
 #[derive(Debug)]
 pub(super) struct Ready {
     pub(super) launch: Launch,
+    pub(super) recipe: Recipe,
     pub(super) shared: Vec<SharedDir>,
-    pub(super) needs: Needs,
     pub(super) why: Vec<String>,
     pub(super) warnings: Vec<String>,
 }
 
-/// Detects what the tree is, finds its program, and adds the links it needs.
-pub(super) fn prepare(
-    host: &Host,
+/// Detects what the tree is, and how it becomes a release.
+pub(super) fn recognise(
     spec: &ProjectSpec,
     tree: &Tree,
     runtime: Option<Runtime>,
     start: Option<StartCommand>,
-) -> Result<Ready> {
+) -> Result<App> {
     // What was said now comes before what was said when the project was made.
     let asked = match (runtime, start) {
-        (None, None) => Asked { runtime: spec.asked, start: spec.start.clone() },
-        (runtime, start) => Asked { runtime: runtime.or(spec.asked), start },
+        (None, None) => Asked { runtime: spec.asked, start: spec.start.clone(), ..Asked::default() },
+        (runtime, start) => Asked { runtime: runtime.or(spec.asked), start, ..Asked::default() },
     };
-    let app = detect::detect(tree, &asked)?;
+    detect::detect(tree, &asked)
+}
+
+/// Finds the program of a tree that is built, and adds the links it needs.
+pub(super) fn prepare(host: &Host, spec: &ProjectSpec, tree: &Tree, app: App) -> Result<Ready> {
     if app.runtime == Runtime::Python && !tree.is_taken(".venv") {
         venv(host, spec, tree)?;
     }
-    let exec = app.start.map(|start| locate(host, spec, tree, &start)).transpose()?;
+    if app.runtime == Runtime::Php && !tree.is_taken(php::FILE) {
+        tree.mkdir(".hostkit", spec.uid)?;
+        tree.write(php::FILE, php::CONFIG, spec.uid)?;
+    }
+    if let Some(dir) = app.web_root.as_deref()
+        && !tree.is_dir(dir)
+    {
+        bail!(
+            Fault::new(Code::InvalidSource, format!("`{dir}` is to be served, and nothing has made it"))
+                .next("see what the build says, and say in hostkit.toml where it writes: output = \"…\"")
+        );
+    }
+    let exec = app.start.map(|start| locate(host, spec, tree, &start, &spec.name.app())).transpose()?;
+    let processes = app.processes.into_iter().map(|process| {
+        let command = locate(host, spec, tree, &process.command, &spec.name.app())?;
+        Ok(Process { command, ..process })
+    });
+    let processes = processes.collect::<Result<Vec<_>>>()?;
     for shared in &app.shared {
         share(spec, tree, shared)?;
     }
@@ -57,22 +81,16 @@ pub(super) fn prepare(
         workdir: app.workdir,
         web_root: app.web_root,
         spa: app.spa,
-        health_path: app.health_path,
-        health_timeout: app.health_timeout.unwrap_or(health::TIMEOUT),
-        health_status: None,
-        health_interval: None,
-        health_grace: None,
-        strategy: Strategy::default(),
-        processes: Vec::new(),
-        drain: None,
+        health_path: app.health.path,
+        health_timeout: app.health.timeout.unwrap_or(HEALTH_TIMEOUT),
+        health_status: app.health.status,
+        health_interval: app.health.interval,
+        health_grace: app.health.grace,
+        strategy: app.strategy,
+        processes,
+        drain: app.health.drain,
     };
-    Ok(Ready {
-        launch,
-        shared: app.shared,
-        needs: Needs::of(tree, &app.env_required)?,
-        why: app.why,
-        warnings: app.warnings,
-    })
+    Ok(Ready { launch, recipe: app.recipe, shared: app.shared, why: app.why, warnings: app.warnings })
 }
 
 /// A virtual environment of the standard library alone: all that `python3 -m venv` would make of it,
@@ -90,56 +108,79 @@ fn venv(host: &Host, spec: &ProjectSpec, tree: &Tree) -> Result<()> {
     )
 }
 
+/// Where a program of the host is, by the names that Debian gives it.
 fn program(host: &Host, name: &str) -> Result<String> {
-    // Debian's Python has no other name.
-    let also = if name == "python" { "python3" } else { name };
-    for name in [name, also] {
-        if let Some(path) = host.locate(name)? {
+    for name in toolchain::names(name) {
+        if let Some(path) = host.locate(&name)? {
             return Ok(path.to_string());
         }
     }
-    let advice = match name {
-        "node" => "apt-get install nodejs".to_owned(),
-        "python" | "python3" => "apt-get install python3".to_owned(),
-        _ => format!("install `{name}`, or name it by its path in the source, such as `./{name}`"),
-    };
+    let advice = toolchain::advice(name).map(str::to_owned);
+    let advice = advice.unwrap_or_else(|| {
+        format!("install `{name}`, or name it by its path in the source, such as `./{name}`")
+    });
     Err(Fault::new(Code::ProgramMissing, format!("the program `{name}` is not installed"))
         .next(advice)
         .into())
 }
 
 /// Makes the program an absolute path: systemd wants one, and what is missing is said before
-/// anything is switched.
-fn locate(host: &Host, spec: &ProjectSpec, tree: &Tree, start: &StartCommand) -> Result<StartCommand> {
+/// anything is switched. The tree will be seen at `app`.
+pub(super) fn locate(
+    host: &Host,
+    spec: &ProjectSpec,
+    tree: &Tree,
+    start: &StartCommand,
+    app: &HostPath,
+) -> Result<StartCommand> {
     let Some(word) = start.program().as_literal() else {
         bail!(
             Fault::new(Code::InvalidConfig, "the program of the start command cannot be a variable")
                 .next("name the program itself, such as `node server.js`")
         );
     };
-    let app = spec.name.app();
-    let path = if word.starts_with('/') {
-        word.to_owned()
-    } else if word.starts_with("venv/bin/") {
-        spec.name.home().join(word).to_string()
-    } else if word.contains('/') {
-        let below = word.trim_start_matches("./");
-        if !tree.is_executable(below) {
-            let what = if tree.is_file(below) { "is not executable" } else { "is not in the source" };
-            bail!(
-                Fault::new(Code::InvalidSource, format!("the program `{word}` of the start command {what}"))
-                    .next(format!("chmod +x {below}"))
-            );
-        }
-        app.join(below).to_string()
-    } else {
+    let path = find(host, spec, tree, word, app)?;
+    if word != "env" {
+        return Ok(start.with_program(&path)?);
+    }
+    // What `env` starts is looked for in the same places, and not only where `PATH` leads.
+    let mut words: Vec<String> = start.clone().into();
+    words[0] = path;
+    if let Some(at) = words.iter().skip(1).position(|word| !word.contains('=')) {
+        words[at + 1] = find(host, spec, tree, &words[at + 1], app)?;
+    }
+    Ok(StartCommand::from_argv(&words)?)
+}
+
+/// The absolute path of a program: of the project's, or of the host's.
+fn find(host: &Host, spec: &ProjectSpec, tree: &Tree, word: &str, app: &HostPath) -> Result<String> {
+    if word.starts_with('/') {
+        return Ok(word.to_owned());
+    }
+    if word.starts_with("venv/bin/") {
+        // The link in the home leads into the live release.
+        let live = *app == spec.name.app();
+        let path = if live { spec.name.home().join(word) } else { app.join(&format!(".{word}")) };
+        return Ok(path.to_string());
+    }
+    if !word.contains('/') {
         let own = [".venv/bin", "node_modules/.bin"].map(|dir| format!("{dir}/{word}"));
-        match own.iter().find(|path| tree.is_executable(path)) {
-            Some(path) => app.join(path).to_string(),
-            None => program(host, word)?,
-        }
-    };
-    Ok(start.with_program(&path)?)
+        return match own.iter().find(|path| tree.is_executable(path)) {
+            Some(path) => Ok(app.join(path).to_string()),
+            None => program(host, word),
+        };
+    }
+    let below = word.trim_start_matches("./");
+    // The interpreter of a virtual environment is a link to the host's.
+    let interpreter = below.starts_with(".venv/bin/python") && tree.is_taken(below);
+    if !interpreter && !tree.is_executable(below) {
+        let what = if tree.is_file(below) { "is not executable" } else { "is not in the source" };
+        bail!(
+            Fault::new(Code::InvalidSource, format!("the program `{word}` of the start command {what}"))
+                .next(format!("chmod +x {below}"))
+        );
+    }
+    Ok(app.join(below).to_string())
 }
 
 /// Links a directory that outlives releases into this one.

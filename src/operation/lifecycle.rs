@@ -135,15 +135,41 @@ pub(super) fn retire(session: &mut Session<'_>, name: &ProjectName) {
 
 fn disown(session: &mut Session<'_>, name: &ProjectName) -> Result<()> {
     let Some(mut spec) = session.store.project(name)?.map(|row| row.spec) else { return Ok(()) };
+    let logged_in = spec.database.as_ref().is_some_and(|database| database.retiring.is_some());
     // Until a handover is settled something runs that was started before.
     if session.mode == Mode::DryRun || spec.stage != Stage::Settled || !spec.retire() {
         return Ok(());
     }
-    let all = session.wanted(&spec)?;
-    let plan =
-        Plan::between(session.store.owned(name.as_str())?, all.clone(), Foreign::Refuse, &session.host)?;
-    settle(session, "retire", &spec, &plan, &all)?;
+    let_go(session, &spec)?;
+    if logged_in {
+        // What the old login made as itself is the project's from here on.
+        database::forget(session, spec.uid);
+    }
     Ok(())
+}
+
+/// Brings the host to what a specification without the old credentials says. Looks at nothing else: a
+/// daemon that has none of them may be down.
+fn let_go(session: &mut Session<'_>, spec: &ProjectSpec) -> Result<()> {
+    let all = session.wanted(spec)?;
+    let owned = session.store.owned(spec.name.as_str())?;
+    let same = |r: &Any, others: &[Any]| -> Result<bool> {
+        let text = serde_json::to_value(r)?;
+        let other = others.iter().find(|other| other.id() == r.id());
+        other.map_or(Ok(false), |other| Ok(serde_json::to_value(other)? == text))
+    };
+    let differing = |these: &[Any], others: &[Any]| -> Result<Vec<Any>> {
+        let mut differing = Vec::new();
+        for r in these {
+            if matches!(r, Any::Role(_) | Any::RedisUser(_) | Any::BucketKey(_)) && !same(r, others)? {
+                differing.push(r.clone());
+            }
+        }
+        Ok(differing)
+    };
+    let (from, to) = (differing(&owned, &all)?, differing(&all, &owned)?);
+    let plan = Plan::between(from, to, Foreign::Refuse, &session.host)?;
+    settle(session, "retire", spec, &plan, &all).map(drop)
 }
 
 /// Carries out a plan of an existing project that will own `all`.
@@ -273,6 +299,7 @@ fn empty(session: &mut Session<'_>, spec: &ProjectSpec) -> Result<()> {
         session.host.root.shred(&doomed(&place))?;
     }
     session.host.root.shred(&spec.name.backups(spec.uid))?;
+    session.host.root.shred(&spec.name.calls(spec.uid))?;
     let mark = format!("{}.{}.", spec.name, spec.uid);
     for entry in session.host.root.list(&host::home_trash())? {
         if entry.starts_with(&mark) {

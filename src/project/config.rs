@@ -1,8 +1,13 @@
 //! `hostkit.toml`: what a project says about itself.
 
+mod processes;
 mod table;
 
+use serde::{Deserialize, Serialize};
+
+use super::framework::Framework;
 use super::place::Source;
+use super::process::{Process, Strategy};
 use crate::domain::command::StartCommand;
 use crate::domain::env::EnvKey;
 use crate::domain::fault::{Code, Fault};
@@ -15,8 +20,22 @@ use table::{Shape, Table, Value, closest};
 pub struct AppConfig {
     /// What kind of application it is.
     pub runtime: Option<Runtime>,
+    /// What it is written with.
+    pub framework: Option<Framework>,
+    /// What fetches its dependencies, one after the other; an empty list is nothing.
+    pub install: Option<Vec<StartCommand>>,
+    /// What makes the release, one after the other; an empty list is nothing.
+    pub build: Option<Vec<StartCommand>>,
+    /// The directory that nginx serves, relative to the source.
+    pub output: Option<String>,
+    /// What changes the database before the release runs, one after the other; an empty list is nothing.
+    pub release: Option<Vec<StartCommand>>,
     /// What to start.
     pub start: Option<StartCommand>,
+    /// What else runs.
+    pub processes: Vec<Process>,
+    /// What takes over from what.
+    pub strategy: Option<Strategy>,
     /// Whether a static site answers every unknown path with its `index.html`.
     pub spa: bool,
     /// Directories that outlive releases; none lies in another.
@@ -28,13 +47,38 @@ pub struct AppConfig {
 }
 
 /// How to tell that an application runs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthConfig {
     /// The path that is asked for.
     pub path: Option<String>,
+    /// The status it must answer with.
+    pub status: Option<u16>,
     /// How long it may take until the application is healthy, in seconds.
     pub timeout: Option<u32>,
+    /// How long to wait between two questions, in seconds.
+    pub interval: Option<u32>,
+    /// How long it must go on after its first good answer, in seconds.
+    pub grace: Option<u32>,
+    /// How long a process that ends may go on with what it is answering, in seconds.
+    pub drain: Option<u32>,
 }
+
+/// The keys at the top of the file.
+const KEYS: &[&str] = &[
+    "runtime",
+    "framework",
+    "install",
+    "build",
+    "output",
+    "release",
+    "start",
+    "processes",
+    "strategy",
+    "spa",
+    "shared",
+    "health",
+    "env",
+];
 
 impl AppConfig {
     /// Where it stands, at the root of the source.
@@ -50,10 +94,22 @@ impl AppConfig {
             source.fault(error.span().unwrap_or(0..0), &message)
         })?;
         let top = Table::new(source, "", document.get_ref());
-        top.allow(&["runtime", "start", "spa", "shared", "health", "env"])?;
+        top.allow(KEYS)?;
+        let (web, processes) =
+            top.get("processes").map(|value| processes::read(&value)).transpose()?.unwrap_or_default();
+        if let (Some(_), Some(start)) = (&web, top.get("start")) {
+            return Err(start.fault("`start` and `web` in [processes] say the same; leave one out"));
+        }
         let config = Self {
             runtime: top.get("runtime").map(|value| runtime(&value)).transpose()?,
-            start: top.get("start").map(|value| start(&value)).transpose()?,
+            framework: top.get("framework").map(|value| framework(&value)).transpose()?,
+            install: top.get("install").map(|value| commands(&value)).transpose()?,
+            build: top.get("build").map(|value| commands(&value)).transpose()?,
+            output: top.get("output").map(|value| output(&value)).transpose()?,
+            release: top.get("release").map(|value| commands(&value)).transpose()?,
+            start: top.get("start").map(|value| start(&value)).transpose()?.or(web),
+            processes,
+            strategy: top.get("strategy").map(|value| strategy(&value)).transpose()?,
             spa: top.get("spa").map(|value| value.boolean()).transpose()?.unwrap_or_default(),
             shared: top.get("shared").map(|value| shared(&value)).transpose()?.unwrap_or_default(),
             health: top.get("health").map(|value| health(&value)).transpose()?.unwrap_or_default(),
@@ -75,6 +131,39 @@ fn runtime(value: &Value<'_>) -> Result<Runtime, Fault> {
         let guess = closest(word, &known).map(|best| format!("; did you mean `{best}`?")).unwrap_or_default();
         value.fault(&format!("{fault}{guess}"))
     })
+}
+
+fn framework(value: &Value<'_>) -> Result<Framework, Fault> {
+    let word = value.string()?;
+    word.parse().map_err(|fault: Fault| {
+        let known: Vec<_> = Framework::ALL.iter().map(|framework| framework.key()).collect();
+        let guess = closest(word, &known).map(|best| format!("; did you mean `{best}`?")).unwrap_or_default();
+        value.fault(&format!("{fault}{guess}"))
+    })
+}
+
+fn strategy(value: &Value<'_>) -> Result<Strategy, Fault> {
+    match value.string()? {
+        "rolling" => Ok(Strategy::Rolling),
+        "restart" => Ok(Strategy::Restart),
+        _ => Err(value.fault("`strategy` is \"rolling\" or \"restart\"")),
+    }
+}
+
+/// A directory of the release: the same grammar as that of shared directories.
+fn output(value: &Value<'_>) -> Result<String, Fault> {
+    let text = value.string()?.trim_start_matches("./").trim_end_matches('/');
+    let dir: SharedDir = text.parse().map_err(|fault| value.relabel(fault))?;
+    Ok(dir.as_str().to_owned())
+}
+
+/// One command as a string, or a list of commands, each a string or a list of words.
+fn commands(value: &Value<'_>) -> Result<Vec<StartCommand>, Fault> {
+    match value.shape() {
+        Shape::String => Ok(vec![start(value)?]),
+        Shape::List => value.list()?.iter().map(start).collect(),
+        Shape::Other => Err(value.mismatch("a command or a list of commands")),
+    }
 }
 
 fn start(value: &Value<'_>) -> Result<StartCommand, Fault> {
@@ -105,17 +194,28 @@ fn shared(value: &Value<'_>) -> Result<Vec<SharedDir>, Fault> {
 /// Either `health = "/path"` or a table.
 fn health(value: &Value<'_>) -> Result<HealthConfig, Fault> {
     let table = match value.shape() {
-        Shape::String => return Ok(HealthConfig { path: Some(health_path(value)?), timeout: None }),
+        Shape::String => return Ok(HealthConfig { path: Some(health_path(value)?), ..Default::default() }),
         _ => value.table("a path or a table")?,
     };
-    table.allow(&["path", "timeout"])?;
-    let timeout = |value: Value<'_>| match value.integer()? {
-        seconds @ 1..=600 => Ok(u32::try_from(seconds).expect("600 fits into 32 bits")),
-        _ => Err(value.fault("`timeout` is a number of seconds from 1 to 600")),
+    table.allow(&["path", "status", "timeout", "interval", "grace", "drain"])?;
+    let seconds = |key, least: i64, most: i64| {
+        let number = |value: Value<'_>| match u32::try_from(value.integer()?) {
+            Ok(number) if (least..=most).contains(&i64::from(number)) => Ok(number),
+            _ => Err(value.fault(&format!("`{key}` is a number of seconds from {least} to {most}"))),
+        };
+        table.get(key).map(number).transpose()
+    };
+    let status = |value: Value<'_>| match u16::try_from(value.integer()?) {
+        Ok(status @ 100..=599) => Ok(status),
+        _ => Err(value.fault("`status` is a status of HTTP, from 100 to 599")),
     };
     Ok(HealthConfig {
         path: table.get("path").map(|value| health_path(&value)).transpose()?,
-        timeout: table.get("timeout").map(timeout).transpose()?,
+        status: table.get("status").map(status).transpose()?,
+        timeout: seconds("timeout", 1, 600)?,
+        interval: seconds("interval", 1, 60)?,
+        grace: seconds("grace", 0, 600)?,
+        drain: seconds("drain", 0, 600)?,
     })
 }
 

@@ -1,26 +1,41 @@
-//! Deciding what kind of application a source is, and how it is started.
+//! Deciding what kind of application a source is, how it is made, and how it is started.
 //!
-//! What somebody said comes before what can be seen: a flag, then `hostkit.toml`, then (for the start
-//! command) the Procfile, then the files of the source. Every fact that counted is written down.
+//! What somebody said comes before what can be seen: a flag, then `hostkit.toml`, then the Procfile,
+//! then the files of the source, which are looked at row by row ([`rows`]). Every fact that counted is
+//! written down.
 
 mod choice;
-mod next;
+mod deno;
+mod draft;
+mod go;
+mod migrations;
 mod node;
+mod php;
 mod python;
+mod ruby;
+mod rust;
+mod shell;
+mod text;
+mod versions;
 mod web;
 
 use serde::{Deserialize, Serialize};
 
-use super::config::AppConfig;
+use super::config::{AppConfig, HealthConfig};
+use super::framework::Framework;
+use super::process::{Process, Strategy};
 use super::procfile::Procfile;
-use super::recipe::Recipe;
+use super::recipe::{Migration, Recipe};
 use crate::domain::command::StartCommand;
 use crate::domain::env::EnvKey;
 use crate::domain::fault::{Code, Fault};
 use crate::domain::files::Files;
 use crate::domain::runtime::Runtime;
 use crate::domain::shared_dir::SharedDir;
-use choice::{Given, choose_runtime, choose_start};
+use choice::{Given, choose_start};
+use draft::{Draft, Notes, Start};
+
+pub use versions::Wanted;
 
 /// The largest file of the project's own tools that is read, in bytes.
 const LIMIT: usize = 1 << 20;
@@ -32,6 +47,8 @@ pub struct Asked {
     pub runtime: Option<Runtime>,
     /// `--start-cmd`.
     pub start: Option<StartCommand>,
+    /// `--artifact`: the source has been made already, and nothing is to be installed or built.
+    pub artifact: bool,
 }
 
 /// The directory a service starts in.
@@ -56,124 +73,150 @@ pub struct App {
     pub workdir: Workdir,
     /// How it is made, and what its data needs first.
     pub recipe: Recipe,
-    /// The directory in the release that nginx serves; `None` is the release itself, or no static site.
+    /// What runs besides what answers requests.
+    pub processes: Vec<Process>,
+    /// What takes over from what.
+    pub strategy: Strategy,
+    /// The directory in the release that nginx serves; `None` is the release itself, or nothing. It may
+    /// be one that the build has yet to make.
     pub web_root: Option<String>,
     /// Whether every unknown path of a static site is answered with its `index.html`.
     pub spa: bool,
     /// Directories that outlive releases.
     pub shared: Vec<SharedDir>,
-    /// The path that tells whether it runs.
-    pub health_path: Option<String>,
-    /// How long it may take to become healthy, in seconds.
-    pub health_timeout: Option<u32>,
+    /// How to tell that it runs.
+    pub health: HealthConfig,
     /// Variables it cannot start without.
     pub env_required: Vec<EnvKey>,
+    /// The versions of programs that it asks for.
+    pub wants: Vec<Wanted>,
     /// The facts that led here, each as a clause.
     pub why: Vec<String>,
     /// What will probably not work.
     pub warnings: Vec<String>,
 }
 
-/// What was seen on the way.
-#[derive(Debug, Default)]
-struct Notes {
-    why: Vec<String>,
-    warnings: Vec<String>,
-}
-
-impl Notes {
-    fn why(&mut self, fact: impl Into<String>) {
-        self.why.push(fact.into());
-    }
-
-    fn warn(&mut self, warning: impl Into<String>) {
-        self.warnings.push(warning.into());
-    }
-}
-
-/// How a runtime starts when nobody says it.
-struct DefaultStart {
-    words: Vec<String>,
-    workdir: Workdir,
-}
-
-impl DefaultStart {
-    fn in_app(words: &[&str]) -> Self {
-        Self { words: words.iter().map(|word| (*word).to_owned()).collect(), workdir: Workdir::App }
-    }
-}
-
 /// Decides what the source is.
 pub fn detect(files: &dyn Files, asked: &Asked) -> anyhow::Result<App> {
-    let mut notes = Notes::default();
     let config = match files.read(AppConfig::FILE, AppConfig::LIMIT + 1)? {
         Some(bytes) => AppConfig::parse(&bytes)?,
         None => AppConfig::default(),
     };
     let procfile = files.read(Procfile::FILE, Procfile::LIMIT + 1)?;
     let procfile = procfile.as_deref().map(Procfile::parse).transpose()?;
-    if let Some(procfile) = &procfile {
-        for name in procfile.others() {
-            notes.warn(format!("the Procfile names `{name}`, which does not run yet: only `web` does"));
-        }
-    }
-
     let given = Given { asked, config: &config, procfile: procfile.as_ref() };
-    let runtime = choose_runtime(files, &given, &mut notes)?;
-    let start = choose_start(runtime, &given, &mut notes)?;
-    if config.spa && runtime != Runtime::Static {
-        notes.warn(format!("`spa` in hostkit.toml means nothing for the runtime {runtime}"));
-    }
 
-    let mut web_root = None;
-    let mut workdir = Workdir::App;
-    let start = match (start, runtime) {
-        (_, Runtime::Static) => {
-            web_root = web::root(files, &mut notes)?;
-            None
-        }
-        (Some(start), _) => Some(start),
-        (None, _) => {
-            let default = default_start(files, runtime, &mut notes)?;
-            workdir = default.workdir;
-            Some(StartCommand::from_argv(&default.words)?)
-        }
-    };
-    match runtime {
-        Runtime::Node => node::check_dependencies(files, &mut notes)?,
-        Runtime::Python => python::check_dependencies(files, &mut notes)?,
-        _ => {}
+    let mut draft = choice::choose(files, &given)?;
+    let start = choose_start(draft.runtime, &given, &mut draft.notes)?;
+    if config.spa && draft.runtime != Runtime::Static {
+        let runtime = draft.runtime;
+        draft.notes.warn(format!("`spa` in hostkit.toml means nothing for the runtime {runtime}"));
     }
+    let (start, workdir) = match (start, draft.start) {
+        (Some(start), _) => (Some(start), Workdir::App),
+        (None, Start::Nothing) => (None, Workdir::App),
+        (None, Start::Words(words, workdir)) => (Some(StartCommand::from_argv(&words)?), workdir),
+        (None, Start::Unknown(fault)) => return Err(fault.into()),
+    };
+    let recipe = recipe(files, &given, draft.recipe, &mut draft.notes)?;
+    let processes = processes(&given)?;
+    let health = HealthConfig { path: config.health.path.or(draft.health_path), ..config.health };
     Ok(App {
-        runtime,
+        runtime: draft.runtime,
         start,
         workdir,
-        recipe: Recipe::default(),
-        web_root,
-        spa: config.spa,
+        recipe,
+        processes,
+        strategy: config.strategy.unwrap_or_default(),
+        web_root: config.output.or(draft.web_root),
+        spa: config.spa || draft.spa,
         shared: config.shared,
-        health_path: config.health.path,
-        health_timeout: config.health.timeout,
+        health,
         env_required: config.env_required,
-        why: notes.why,
-        warnings: notes.warnings,
+        wants: draft.wants,
+        why: draft.notes.why,
+        warnings: draft.notes.warnings,
     })
 }
 
-fn default_start(files: &dyn Files, runtime: Runtime, notes: &mut Notes) -> anyhow::Result<DefaultStart> {
-    match runtime {
-        Runtime::Node => node::default_start(files, notes),
-        Runtime::Python => Ok(python::default_start(files, notes)?),
-        Runtime::Nextjs => Ok(next::default_start(files, notes)?),
-        Runtime::Static | Runtime::Command => Err(Fault::new(
-            Code::InvalidConfig,
-            "nothing says what to start: the runtime `command` has no default",
-        )
-        .next("--start-cmd 'PROGRAM ARGUMENTS'")
-        .next("or a line `start = \"PROGRAM ARGUMENTS\"` in hostkit.toml")
-        .into()),
+/// What `hostkit.toml` says comes before what is usual; what has been made already is not made again.
+fn recipe(
+    files: &dyn Files,
+    given: &Given<'_>,
+    mut recipe: Recipe,
+    notes: &mut Notes,
+) -> anyhow::Result<Recipe> {
+    let config = given.config;
+    if let Some(install) = &config.install {
+        notes.why("hostkit.toml says how to install");
+        recipe.install.clone_from(install);
+        // Who knows what another command reads and makes.
+        recipe.lockfiles.clear();
+        recipe.installed.clear();
     }
+    if let Some(build) = &config.build {
+        notes.why("hostkit.toml says how to build");
+        recipe.build.clone_from(build);
+    }
+    if given.asked.artifact {
+        notes.why("it has been built before it came here");
+        recipe = Recipe { framework: recipe.framework, migrations: recipe.migrations, ..Recipe::default() };
+    }
+    let said = |tool: &str, commands: &[StartCommand]| -> Vec<Migration> {
+        commands.iter().map(|command| Migration { tool: tool.to_owned(), command: command.clone() }).collect()
+    };
+    let procfile = given.procfile.map(Procfile::release).transpose()?.flatten();
+    if let Some(release) = &config.release {
+        notes.why("hostkit.toml says how to migrate");
+        recipe.migrations = said(AppConfig::FILE, release);
+    } else if let Some(release) = procfile {
+        notes.why("the Procfile says how to migrate: release");
+        recipe.migrations = said(Procfile::FILE, &[release]);
+    } else if recipe.migrations.is_empty() {
+        recipe.migrations = migrations::find(files, notes)?;
+    }
+    Ok(recipe)
 }
+
+/// Those of `hostkit.toml` and those of the Procfile that it does not name.
+fn processes(given: &Given<'_>) -> Result<Vec<Process>, Fault> {
+    let mut all = given.config.processes.clone();
+    for other in given.procfile.map(Procfile::others).transpose()?.unwrap_or_default() {
+        if !all.iter().any(|process| process.name == other.name) {
+            all.push(other);
+        }
+    }
+    Ok(all)
+}
+
+/// A row of the table: what the source is, if it is that.
+type Row = fn(&dyn Files) -> anyhow::Result<Option<Draft>>;
+
+/// The rows, in the order in which they count. Node stands late on purpose: many an application in
+/// another language has a `package.json` for its tools.
+const ROWS: &[Row] = &[
+    php::laravel,
+    php::symfony,
+    php::plain,
+    go::module,
+    rust::package,
+    ruby::rails,
+    ruby::rack,
+    python::django,
+    python::web,
+    python::module,
+    deno::project,
+    node::next::app,
+    node::nuxt::app,
+    node::svelte::app,
+    node::astro::app,
+    node::router::app,
+    node::site::app,
+    node::program::app,
+    web::site,
+    python::unknown,
+    shell::script,
+];
 
 /// A file that must not be larger than [`LIMIT`].
 fn read_small(files: &dyn Files, path: &str) -> anyhow::Result<Option<Vec<u8>>> {
@@ -182,6 +225,15 @@ fn read_small(files: &dyn Files, path: &str) -> anyhow::Result<Option<Vec<u8>>> 
         return Err(Fault::new(Code::InvalidSource, format!("{path} is larger than 1 MiB")).into());
     }
     Ok(bytes)
+}
+
+/// The same as text; bytes that are none are replaced.
+fn read_text(files: &dyn Files, path: &str) -> anyhow::Result<Option<String>> {
+    Ok(read_small(files, path)?.map(|bytes| {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        // Many tools take a byte-order mark, so some files have one.
+        text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text)
+    }))
 }
 
 /// Text out of the source, fit for a message.

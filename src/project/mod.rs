@@ -1,13 +1,18 @@
 //! What a project is: checked values, and the resources it is made of, in the order it goes up.
 
+pub mod builder;
 pub mod config;
 pub mod database;
 pub mod detect;
 pub mod example;
-pub mod health;
+pub mod framework;
+mod health;
+mod phase;
+pub mod php;
 mod place;
 pub mod process;
 mod procfile;
+pub mod rails;
 mod recipe;
 pub mod redis;
 mod resources;
@@ -17,12 +22,15 @@ mod service;
 mod spec;
 pub mod storage;
 pub mod template;
+pub mod toolchain;
 
 pub use self::{
-    health::HealthSettings,
+    phase::{Phase, Ran},
+    rails::Rails,
     recipe::{Migration, Recipe},
     redis::Redis,
     resources::{env, host_resources, project_resources, release},
+    runs::sandbox,
     service::DataService,
     spec::{Injected, Launch, ProjectSpec, Stage, Stand},
     storage::{Storage, StorageKey},

@@ -67,7 +67,6 @@ impl Cron {
     }
 
     /// Splits `MIN HOUR DAY MONTH WEEKDAY COMMAND`, or `@WORD COMMAND`, behind the times.
-    #[cfg_attr(not(test), expect(dead_code, reason = "a Procfile is read with it"))]
     pub(super) fn split(line: &str) -> Result<(Self, &str), Fault> {
         let fields = if line.starts_with('@') { 1 } else { 5 };
         let mut rest = line.trim_start();

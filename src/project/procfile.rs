@@ -1,8 +1,12 @@
-//! `Procfile`: one process per line, `name: command`. Only `web` is run so far.
+//! `Procfile`: one process per line, `name: command`.
+//!
+//! `web` answers requests and `release` changes the database before a release runs. A name that begins
+//! with `cron` has the times of a crontab before its command. Every other line is a worker.
 
 use std::ops::Range;
 
 use super::place::Source;
+use super::process::{Cron, is_name};
 use crate::domain::command::StartCommand;
 use crate::domain::fault::Fault;
 
@@ -43,12 +47,10 @@ impl<'a> Procfile<'a> {
             let Some((name, command)) = line.split_once(':') else {
                 return Err(source.fault(whole, "a line must be `name: command`"));
             };
-            let valid = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
-            if name.is_empty() || !name.bytes().all(valid) {
+            if !is_name(name) {
                 let span = start..start + name.len();
-                return Err(
-                    source.fault(span, "the name of a process is made of letters, digits, `-` and `_`")
-                );
+                let message = "the name of a process is made of at most 32 letters, digits, `-` and `_`";
+                return Err(source.fault(span, message));
             }
             if let Some(first) = processes.iter().find(|process| process.name == name) {
                 let message = format!("`{name}` is already on line {}", first.line);
@@ -66,19 +68,44 @@ impl<'a> Procfile<'a> {
 
     /// What answers requests.
     pub(super) fn web(&self) -> Result<Option<StartCommand>, Fault> {
-        let Some(web) = self.processes.iter().find(|process| process.name == "web") else { return Ok(None) };
-        let command = StartCommand::parse(&self.source.text[web.command.clone()]);
-        command.map(Some).map_err(|fault| self.source.relabel(web.command.clone(), fault))
+        self.named("web")
     }
 
-    /// Whether there is a line for it.
+    /// What changes the database before a release runs.
+    pub(super) fn release(&self) -> Result<Option<StartCommand>, Fault> {
+        self.named("release")
+    }
+
+    /// Whether there is a line for what answers requests.
     pub(super) fn names_web(&self) -> bool {
         self.processes.iter().any(|process| process.name == "web")
     }
 
-    /// The names of all other processes.
-    pub(super) fn others(&self) -> impl Iterator<Item = &'a str> {
-        self.processes.iter().map(|process| process.name).filter(|name| *name != "web")
+    /// Everything else that runs.
+    pub(super) fn others(&self) -> Result<Vec<super::process::Process>, Fault> {
+        let others = self.processes.iter().filter(|process| !matches!(process.name, "web" | "release"));
+        others.map(|process| self.other(process)).collect()
+    }
+
+    fn other(&self, process: &Process<'_>) -> Result<super::process::Process, Fault> {
+        let line = &self.source.text[process.command.clone()];
+        let relabel = |fault| self.source.relabel(process.command.clone(), fault);
+        let (at, line) = if process.name.starts_with("cron") {
+            let (cron, line) = Cron::split(line).map_err(relabel)?;
+            (Some(cron), line)
+        } else {
+            (None, line)
+        };
+        let command = StartCommand::parse(line).map_err(relabel)?;
+        Ok(super::process::Process { name: process.name.to_owned(), command, at })
+    }
+
+    fn named(&self, name: &str) -> Result<Option<StartCommand>, Fault> {
+        let Some(found) = self.processes.iter().find(|process| process.name == name) else {
+            return Ok(None);
+        };
+        let command = StartCommand::parse(&self.source.text[found.command.clone()]);
+        command.map(Some).map_err(|fault| self.source.relabel(found.command.clone(), fault))
     }
 }
 
@@ -89,10 +116,16 @@ mod tests {
 
     #[test]
     fn lines_comments_and_blanks_are_understood() {
-        let text = b"# how to run\n\nweb:   node server.js $PORT \r\nworker: sh -c 'a | b'\nrelease: x\n";
+        let text = b"# how to run\n\nweb:   node server.js $PORT \r\nworker: sh -c 'a | b'\nrelease: x -y\n\
+                     cron-tidy: 0 3 * * * ./tidy --all\n";
         let procfile = Procfile::parse(text).unwrap();
         assert_eq!(procfile.web().unwrap().unwrap().to_string(), "node server.js \"${PORT}\"");
-        assert_eq!(procfile.others().collect::<Vec<_>>(), ["worker", "release"]);
+        assert_eq!(procfile.release().unwrap().unwrap().to_string(), "x -y");
+        let others = procfile.others().unwrap();
+        let shown: Vec<_> =
+            others.iter().map(|o| (o.name.as_str(), o.at.as_ref().map(ToString::to_string))).collect();
+        assert_eq!(shown, [("worker", None), ("cron-tidy", Some("0 3 * * *".to_owned()))]);
+        assert_eq!(others[1].command.to_string(), "./tidy --all");
     }
 
     #[test]
@@ -108,6 +141,8 @@ mod tests {
             let message = Procfile::parse(text.as_bytes()).unwrap_err().message;
             assert!(message.contains(words), "{text:?}: {message}");
         }
+        let message = Procfile::parse(b"cron: tidy up").unwrap().others().unwrap_err().message;
+        assert!(message.starts_with("Procfile:1:7: "), "{message}");
         let message = Procfile::parse(b"# x\nweb: a && b").unwrap().web().unwrap_err().message;
         assert!(message.starts_with("Procfile:2:6: the start command holds `&&`"), "{message}");
     }

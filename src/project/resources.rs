@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 
 use super::{
-    ProjectSpec, runs,
+    ProjectSpec, builder, runs,
     template::{LogrotateVars, NginxHostVars, Templates},
 };
 use crate::{
@@ -26,9 +26,16 @@ const ROOT: u32 = 0;
 /// A project, in the order it goes up.
 pub fn project_resources(spec: &ProjectSpec, templates: &Templates) -> Result<Vec<Any>> {
     let mut all: Vec<Any> = vec![
-        UnixAccount { name: spec.name.to_string(), uid: spec.uid, home: spec.name.home().to_string() }.into(),
+        UnixAccount {
+            name: spec.name.to_string(),
+            uid: spec.uid,
+            home: spec.name.home().to_string(),
+            login: true,
+        }
+        .into(),
     ];
     all.extend(directories(spec).into_iter().map(Any::from));
+    all.extend(spec.build.iter().flat_map(|builder| builder.resources(spec)));
     // Its variables lead to them, and its process to what they lead to.
     all.extend(spec.services().into_iter().flat_map(|service| service.resources(spec)));
     all.push(env(spec)?.into());
@@ -78,6 +85,9 @@ fn directories(spec: &ProjectSpec) -> Vec<Directory> {
         dir(name.home().join("incoming"), p, p, 0o700, leftover("incoming")),
         dir(name.home().join(".cache"), p, p, 0o700, leftover("cache")),
     ];
+    if spec.build.is_some() {
+        all.push(dir(name.build_logs(), ROOT, p, 0o750, None));
+    }
     for shared in &spec.shared {
         let mut path = name.shared();
         for part in shared.as_str().split('/') {
@@ -107,6 +117,8 @@ pub fn env(spec: &ProjectSpec) -> Result<EnvFile> {
         Some(Runtime::Nextjs) => &[("NODE_ENV", "production"), ("HOSTNAME", "127.0.0.1")],
         // Otherwise its log lines wait in a buffer until there are enough of them.
         Some(Runtime::Python) => &[("PYTHONUNBUFFERED", "1")],
+        Some(Runtime::Php) => &[("APP_ENV", "production")],
+        Some(Runtime::Ruby) => &[("RACK_ENV", "production"), ("RAILS_ENV", "production")],
         Some(Runtime::Static | Runtime::Command) | None => &[],
     };
     for (key, value) in more {
@@ -170,6 +182,10 @@ pub fn host_resources(templates: &Templates) -> Result<Vec<Any>> {
         dir(host::home_trash(), 0o700),
         dir(host::logs(), 0o755),
         dir(host::log_trash(), 0o700),
+        dir(host::caches(), 0o711),
+        ManagedFile { path: host::firewall(), body: builder::rules_at_boot(), gid: ROOT, mode: 0o640 }.into(),
+        unit("hostkit-firewall.service", builder::FIREWALL_SERVICE, true, "sysinit.target"),
+        builder::firewall().into(),
         ManagedFile { path: host::tmpfiles(), body: TMPFILES.to_owned(), gid: ROOT, mode: 0o644 }.into(),
         dir(host::nginx_dropin().file().parent(), 0o755),
         Unit::new(host::nginx_dropin(), DROPIN.to_owned(), false, "multi-user.target").into(),

@@ -4,8 +4,9 @@ use anyhow::Result;
 
 use super::{
     Launch, ProjectSpec, Stage,
+    config::HealthConfig,
     detect::Workdir,
-    health::{DRAIN, HealthSettings},
+    health::DRAIN,
     process::{Process, Strategy},
     template::{Server, SiteMode, SiteVars, Templates, UnitVars},
 };
@@ -93,8 +94,8 @@ pub(super) fn surge_log(spec: &ProjectSpec) -> HostPath {
 
 impl ProjectSpec {
     /// What is said about the health of a release.
-    pub fn health_of(&self, launch: &Launch) -> HealthSettings {
-        self.health.clone().or(&HealthSettings {
+    pub fn health_of(&self, launch: &Launch) -> HealthConfig {
+        self.health.clone().or(&HealthConfig {
             path: launch.health_path.clone(),
             status: launch.health_status,
             timeout: Some(launch.health_timeout),
@@ -167,6 +168,37 @@ fn unit_vars<'s>(spec: &'s ProjectSpec, launch: &Launch, exec: &StartCommand) ->
         deny_write_execute: launch.runtime == Runtime::Python,
         times: false,
     }
+}
+
+/// The lines of a unit's `[Service]` that shut in the project's process, for something else that is run as
+/// the project. What it may see of the home is for the caller to say.
+pub fn sandbox(
+    spec: &ProjectSpec,
+    launch: &Launch,
+    exec: &StartCommand,
+    templates: &Templates,
+) -> Result<Vec<String>> {
+    const OWN: &[&str] = &[
+        "Type",
+        "WorkingDirectory",
+        "EnvironmentFile",
+        "Environment",
+        "Restart",
+        "RestartSec",
+        "StandardOutput",
+        "StandardError",
+        "BindReadOnlyPaths",
+        "BindPaths",
+        "TimeoutStopSec",
+        "KillMode",
+    ];
+    let text = templates.unit(&unit_vars(spec, launch, exec))?;
+    let service = text.lines().map(str::trim).skip_while(|line| *line != "[Service]").skip(1);
+    let lines = service.take_while(|line| !line.starts_with('[')).filter(|line| {
+        let key = line.split('=').next().unwrap_or_default();
+        line.contains('=') && !line.starts_with(['#', ';']) && !key.starts_with("Exec") && !OWN.contains(&key)
+    });
+    Ok(lines.map(str::to_owned).collect())
 }
 
 fn process_units(

@@ -6,10 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Redis,
+    builder::Builder,
+    config::HealthConfig,
     database::Database,
     detect::Workdir,
-    health::HealthSettings,
     process::{Process, Strategy},
+    rails::Rails,
     schedule::Schedule,
     storage::Storage,
 };
@@ -41,7 +43,7 @@ pub struct Launch {
     /// How long to wait between two questions, in seconds.
     #[serde(default)]
     pub health_interval: Option<u32>,
-    /// How long after its start nothing counts against it, in seconds.
+    /// How long it must go on after its first good answer, in seconds.
     #[serde(default)]
     pub health_grace: Option<u32>,
     /// What takes over from what.
@@ -152,6 +154,12 @@ pub struct ProjectSpec {
     /// Its object storage, if it has any.
     #[serde(default)]
     pub storage: Option<Storage>,
+    /// Who builds its releases, since one had to be built.
+    #[serde(default)]
+    pub build: Option<Builder>,
+    /// What keeps its deploys from doing harm.
+    #[serde(default)]
+    pub rails: Rails,
     /// How far the last handover has come.
     #[serde(default)]
     pub stage: Stage,
@@ -160,7 +168,7 @@ pub struct ProjectSpec {
     pub scale: BTreeMap<String, u16>,
     /// What the administrator says about its health, above what its releases say.
     #[serde(default)]
-    pub health: HealthSettings,
+    pub health: HealthConfig,
 }
 
 impl ProjectSpec {

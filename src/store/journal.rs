@@ -109,16 +109,35 @@ impl Store {
 
     /// Records something that was done and changed nothing: a secret that was shown.
     pub fn note(&mut self, work: &Work, what: &str) -> Result<()> {
+        self.enter(work, "done", what)
+    }
+
+    /// Records something that failed before it changed anything.
+    pub fn fail(&mut self, work: &Work, why: &str) -> Result<()> {
+        self.enter(work, "undone", why)
+    }
+
+    fn enter(&mut self, work: &Work, state: &str, what: &str) -> Result<()> {
         self.wire.cross("note:before")?;
         let now = format!("{:.0}", work.now);
         self.db
             .execute(
                 "INSERT INTO operation (verb, owner, state, caller, pid, started_at, ended_at, outcome)
-                 VALUES (?1, ?2, 'done', ?3, ?4, ?5, ?5, ?6)",
-                params![work.verb, work.owner, work.caller, std::process::id(), now, what],
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7)",
+                params![work.verb, work.owner, state, work.caller, std::process::id(), now, what],
             )
             .context("writing the journal")?;
         self.wire.cross("note:after")
+    }
+
+    /// The newest operations of one kind on an owner that have ended, newest first.
+    pub fn operations(&self, owner: &str, verb: &str, limit: usize) -> Result<Vec<OperationRow>> {
+        let mut query = self.db.prepare(
+            "SELECT id, verb, owner, state, caller, started_at, ended_at, outcome FROM operation
+             WHERE owner = ?1 AND verb = ?2 AND state <> 'open' ORDER BY id DESC LIMIT ?3",
+        )?;
+        let rows = query.query_map(params![owner, verb, i64::try_from(limit)?], raw_operation)?;
+        Ok(rows.collect::<std::result::Result<_, _>>()?)
     }
 
     /// The operations that have not ended, oldest first.
@@ -154,19 +173,20 @@ impl Store {
             "SELECT id, verb, owner, state, caller, started_at, ended_at, outcome FROM operation
              WHERE ?1 IS NULL OR owner = ?1 ORDER BY id DESC LIMIT ?2",
         )?;
-        let row = |r: &Row<'_>| {
-            Ok(OperationRow {
-                id: r.get(0)?,
-                verb: r.get(1)?,
-                project: r.get(2)?,
-                state: r.get(3)?,
-                caller: r.get(4)?,
-                started_at: r.get(5)?,
-                ended_at: r.get(6)?,
-                outcome: r.get(7)?,
-            })
-        };
-        let rows = query.query_map(params![project, i64::try_from(limit)?], row)?;
+        let rows = query.query_map(params![project, i64::try_from(limit)?], raw_operation)?;
         Ok(rows.collect::<std::result::Result<_, _>>()?)
     }
+}
+
+fn raw_operation(row: &Row<'_>) -> rusqlite::Result<OperationRow> {
+    Ok(OperationRow {
+        id: row.get(0)?,
+        verb: row.get(1)?,
+        project: row.get(2)?,
+        state: row.get(3)?,
+        caller: row.get(4)?,
+        started_at: row.get(5)?,
+        ended_at: row.get(6)?,
+        outcome: row.get(7)?,
+    })
 }

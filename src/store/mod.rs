@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// The steps from an empty file to the schema of this version.
-const MIGRATIONS: &[&str] = &[include_str!("001.sql"), include_str!("002.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("001.sql"), include_str!("002.sql"), include_str!("003.sql")];
 /// How long to wait for another process's commit.
 const PATIENCE: Duration = Duration::from_secs(10);
 

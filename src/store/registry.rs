@@ -10,7 +10,7 @@ use crate::{
         name::ProjectName,
         release::{ReleaseId, ReleaseState},
     },
-    project::{Launch, ProjectSpec},
+    project::{Launch, Phase, ProjectSpec},
     resource::Any,
 };
 
@@ -36,6 +36,8 @@ pub struct ReleaseRow {
     pub launch: Launch,
     /// The version of the environment it ran with last.
     pub env: Option<u32>,
+    /// What was done to the project's data before it went live.
+    pub phase: Phase,
     /// Where it came from.
     pub source: String,
     /// Regular files in it.
@@ -145,8 +147,8 @@ impl<'a> Registry<'a> {
     /// Enters a release.
     pub fn put_release(&self, uid: u32, row: &ReleaseRow) -> Result<()> {
         self.tx.execute(
-            "INSERT INTO release (uid, id, state, app, source, files, bytes, created_at, created_by, env)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            "INSERT INTO release (uid, id, state, app, source, files, bytes, created_at, created_by, env, phase)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             params![
                 uid,
                 row.id.as_str(),
@@ -157,7 +159,8 @@ impl<'a> Registry<'a> {
                 i64::try_from(row.bytes)?,
                 row.created_at,
                 row.created_by,
-                row.env
+                row.env,
+                serde_json::to_string(&row.phase)?
             ],
         )?;
         Ok(())
@@ -270,25 +273,29 @@ impl Store {
     /// The releases of a project, newest first, whatever their state.
     pub fn releases(&self, uid: u32) -> Result<Vec<ReleaseRow>> {
         let mut query = self.db.prepare(
-            "SELECT id, state, app, source, files, bytes, created_at, created_by, env FROM release
+            "SELECT id, state, app, source, files, bytes, created_at, created_by, env, phase FROM release
              WHERE uid = ?1 ORDER BY id DESC",
         )?;
         let raw = |r: &Row<'_>| {
             let texts: [String; 6] = [r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(6)?, r.get(7)?];
-            Ok((texts, r.get::<_, i64>(4)?, r.get::<_, i64>(5)?, r.get::<_, Option<u32>>(8)?))
+            let phase: Option<String> = r.get(9)?;
+            Ok((texts, r.get::<_, i64>(4)?, r.get::<_, i64>(5)?, r.get::<_, Option<u32>>(8)?, phase))
         };
         let rows: Vec<_> = query.query_map([uid], raw)?.collect::<std::result::Result<_, _>>()?;
-        let parse = |([id, state, app, source, created_at, created_by], files, bytes, env): (
+        let parse = |([id, state, app, source, created_at, created_by], files, bytes, env, phase): (
             [String; 6],
             i64,
             i64,
             _,
+            Option<String>,
         )| {
+            let phase = phase.map(|text| serde_json::from_str(&text)).transpose();
             Ok(ReleaseRow {
                 id: id.parse()?,
                 state: state.parse()?,
                 launch: serde_json::from_str(&app).context("reading a release's row")?,
                 env,
+                phase: phase.context("reading a release's row")?.unwrap_or_default(),
                 source,
                 files: u64::try_from(files)?,
                 bytes: u64::try_from(bytes)?,

@@ -6,13 +6,16 @@
 pub mod accounts;
 pub mod archive;
 pub mod backup;
+pub mod build;
 pub mod clock;
 pub mod editor;
 pub mod exec;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
+pub mod firewall;
 pub mod fs;
 pub mod invoker;
+pub mod job;
 pub mod lock;
 pub mod net;
 pub mod nginx;
@@ -20,6 +23,7 @@ pub mod objects;
 pub mod postgres;
 pub mod process;
 pub mod redis;
+pub mod seal;
 pub mod source;
 pub mod systemd;
 pub mod tree;
@@ -36,7 +40,9 @@ pub use self::{
     accounts::{Account, Accounts},
     backup::Copies,
     clock::Clock,
+    firewall::Firewall,
     fs::{Attr, FileKind, Fresh, Meta, Root},
+    job::{End, Job},
     lock::Lock,
     net::Net,
     nginx::Nginx,
@@ -56,6 +62,8 @@ pub struct Host {
     pub accounts: Box<dyn Accounts>,
     /// The service manager.
     pub systemd: Box<dyn Systemd>,
+    /// The packet filter.
+    pub firewall: Box<dyn Firewall>,
     /// The web server.
     pub nginx: Box<dyn Nginx>,
     /// Redis servers.
@@ -89,6 +97,7 @@ impl Host {
             root: Root::open("/".as_ref(), Tripwire::default())?,
             accounts: Box::new(accounts::Shadow),
             systemd: Box::new(systemd::Systemctl),
+            firewall: Box::new(firewall::Nft),
             nginx: Box::new(nginx::Running),
             redis: Box::new(redis::Servers::default()),
             net: Box::new(net::Loopback),
@@ -114,7 +123,7 @@ impl Host {
 
     /// Where a program of the distribution's, or of the administrator's, is installed.
     pub fn locate(&self, program: &str) -> Result<Option<HostPath>> {
-        for dir in ["/usr/local/bin", "/usr/bin"] {
+        for dir in ["/usr/local/bin", "/usr/bin", "/usr/sbin"] {
             let path = HostPath::fixed(dir).join(program);
             if self.root.meta(&path)?.is_some() {
                 return Ok(Some(path));

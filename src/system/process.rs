@@ -57,6 +57,11 @@ pub fn sanitize() -> Result<()> {
     Ok(())
 }
 
+/// Where this program lies.
+pub fn program() -> Result<std::path::PathBuf> {
+    std::env::current_exe().context("finding this program")
+}
+
 /// Lifts a limit, or fails when the caller's limit stays: half a file is worse than no command.
 fn lift(limit: Resource) -> Result<()> {
     let (soft, hard) = getrlimit(limit).context("reading a limit")?;

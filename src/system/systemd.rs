@@ -7,7 +7,12 @@ use std::{collections::BTreeMap, fmt};
 
 use anyhow::{Context, Result};
 
-use super::{Meta, Root, exec::Tool};
+use super::{
+    Meta, Root,
+    build::{self, Ending},
+    exec::Tool,
+    job::{self, End, Job},
+};
 use crate::domain::{
     fault::{Code, Fault},
     layout::{self, HostPath, UnitName},
@@ -50,6 +55,16 @@ pub trait Systemd: fmt::Debug {
     fn list(&self) -> Result<BTreeMap<String, UnitStatus>>;
     /// How a unit ended.
     fn postmortem(&self, unit: &UnitName) -> Result<Postmortem>;
+    /// Runs one command of a build in a unit of its own, and waits until nothing of it is left. `hear` gets
+    /// every line it writes. Says how it ended; fails only where it could not be run.
+    fn work(&mut self, job: &build::Job, hear: &mut dyn FnMut(&str)) -> Result<Ending>;
+    /// Runs a program once, hands on every line it writes, and waits until nothing of it is left.
+    fn run(&mut self, job: &Job, said: &mut dyn FnMut(&str)) -> Result<End>;
+    /// Starts a program in a unit of its own that outlives this process. With `stdin` it reads what this
+    /// process would have read.
+    fn detach(&mut self, job: &Job, stdin: bool) -> Result<()>;
+    /// Asks the main process of a unit to stop, as Ctrl-C does.
+    fn interrupt(&mut self, unit: &UnitName) -> Result<()>;
     /// Checks a unit file's text with systemd's own judge.
     fn verify(&self, unit: &UnitName, text: &str) -> Result<()>;
 }
@@ -74,7 +89,7 @@ pub fn invocation(root: &Root, unit: &UnitName) -> Result<Option<Invocation>> {
 #[derive(Debug)]
 pub struct Systemctl;
 
-fn systemctl() -> Result<Tool> {
+pub(super) fn systemctl() -> Result<Tool> {
     Tool::find("systemctl", "systemd")
 }
 
@@ -113,13 +128,19 @@ impl Systemd for Systemctl {
         Ok(parse_list(&ran.stdout))
     }
     fn postmortem(&self, unit: &UnitName) -> Result<Postmortem> {
-        let ran = systemctl()?.run(["show", "-p", "Result,ExecMainStatus,ExecMainCode", unit.as_str()])?;
-        let field = |name: &str| {
-            let found = ran.stdout.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix('='));
-            found.unwrap_or_default().to_owned()
-        };
-        let kind = if field("ExecMainCode") == "1" { "exit status" } else { "signal" };
-        Ok(Postmortem { result: field("Result"), status: format!("{kind} {}", field("ExecMainStatus")) })
+        postmortem(unit)
+    }
+    fn run(&mut self, job: &Job, said: &mut dyn FnMut(&str)) -> Result<End> {
+        job::run(job, said)
+    }
+    fn detach(&mut self, job: &Job, stdin: bool) -> Result<()> {
+        job::detach(job, stdin)
+    }
+    fn interrupt(&mut self, unit: &UnitName) -> Result<()> {
+        job::interrupt(unit)
+    }
+    fn work(&mut self, job: &build::Job, hear: &mut dyn FnMut(&str)) -> Result<Ending> {
+        build::run(job, hear)
     }
     fn verify(&self, unit: &UnitName, text: &str) -> Result<()> {
         // In a directory of root's alone: a name in /tmp could be somebody else's link.
@@ -143,6 +164,17 @@ impl Systemd for Systemctl {
         .next("mend or remove `/etc/hostkit/templates/unit.service`")
         .into())
     }
+}
+
+/// How a unit ended, as systemd has it.
+pub(super) fn postmortem(unit: &UnitName) -> Result<Postmortem> {
+    let ran = systemctl()?.run(["show", "-p", "Result,ExecMainStatus,ExecMainCode", unit.as_str()])?;
+    let field = |name: &str| {
+        let found = ran.stdout.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix('='));
+        found.unwrap_or_default().to_owned()
+    };
+    let kind = if field("ExecMainCode") == "1" { "exit status" } else { "signal" };
+    Ok(Postmortem { result: field("Result"), status: format!("{kind} {}", field("ExecMainStatus")) })
 }
 
 fn parse_list(text: &str) -> BTreeMap<String, UnitStatus> {

@@ -1,12 +1,17 @@
 //! A deploy: long work first, where it can hurt nobody; then one operation that switches.
 
+pub mod build;
+mod migrate;
+mod rails;
 mod stage;
 mod switch;
 
 use anyhow::{Context, Result};
 
+pub use self::rails::{resume, set_rails};
 pub(super) use self::switch::verdict;
 use self::{
+    build::Terms,
     stage::{next_id, stage},
     switch::switch,
 };
@@ -31,6 +36,12 @@ pub struct Upload<'a> {
     pub runtime: Option<Runtime>,
     /// The start command, when it is not to be found in the source.
     pub start: Option<StartCommand>,
+    /// On what terms it is built.
+    pub terms: Terms,
+    /// Whether the database is left as it is.
+    pub skip_migrate: bool,
+    /// Whether the limits on deploys do not count this time.
+    pub override_rails: bool,
 }
 
 impl std::fmt::Debug for Upload<'_> {
@@ -62,6 +73,7 @@ pub fn deploy(
 ) -> Result<(Outcome, Deployed)> {
     let _held = session.enter_alone(name.as_str(), "deploy")?;
     let spec = session.project(name)?.spec;
+    let rails = rails::check(session, &spec, upload.override_rails)?;
     session.require_space()?;
     let id = next_id(session, &spec)?;
     let staged = match stage(session, &spec, &id, upload) {
@@ -69,12 +81,16 @@ pub fn deploy(
         Err(error) => {
             session.host.root.shred(&name.staging(&id)).context("removing what was received")?;
             session.host.root.remove(&name.manifest(&id))?;
+            rails.count(session, &error);
             return Err(error);
         }
     };
+    // It may have got somebody who builds for it.
+    let spec = session.project(name)?.spec;
     let done = switch(session, &spec, staged, upload);
-    if done.is_ok() {
-        retire(session, name);
+    match &done {
+        Ok(_) => retire(session, name),
+        Err(error) => rails.count(session, error),
     }
     if session.mode == Mode::DryRun || done.is_err() {
         session.host.root.shred(&name.staging(&id)).context("removing what was received")?;

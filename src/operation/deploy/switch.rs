@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Deployed, Upload, stage::Staged};
+use super::{Deployed, Upload, migrate, stage::Staged};
 use crate::{
     domain::{
         fault::{Code, Fault},
@@ -17,7 +17,7 @@ use crate::{
         handover::{Change, hand_over},
         session::{Outcome, Session},
     },
-    project::{ProjectSpec, Stand},
+    project::{Phase, ProjectSpec, Stand},
     resource::{Any, probe},
     store::ReleaseRow,
 };
@@ -44,11 +44,14 @@ pub(super) fn switch(
     let draft = draft(session, spec, &staged)?;
     let next = &draft.spec;
     let now = session.host.clock.now();
+    let mut phase = Phase::default();
+    let migrated = migrate::run(session, &draft, &staged, upload.skip_migrate, &mut phase);
     let row = |state| ReleaseRow {
         id: staged.id.clone(),
         state,
         launch: staged.launch.clone(),
         env: next.env,
+        phase: phase.clone(),
         source: upload.source.clone(),
         files: staged.manifest.files,
         bytes: staged.manifest.bytes,
@@ -56,6 +59,10 @@ pub(super) fn switch(
         created_by: session.caller.clone(),
     };
     let (release, failed) = (row(ReleaseState::Retired), row(ReleaseState::Failed));
+    if let Err(error) = migrated {
+        remember(session, next.uid, &failed);
+        return Err(error);
+    }
     let pruned: Vec<&ReleaseId> = spec.kept.iter().filter(|k| !next.kept.contains(k)).collect();
     verify_override(session, next)?;
     let change = Change {
@@ -91,15 +98,35 @@ pub(super) fn switch(
             Ok((handed.outcome, Deployed { spec, previous, release, why, warnings }))
         }
         Err(error) => {
-            let error = verdict(session, spec, error);
-            // Named in the records, so that the number is not given out again.
-            if let Err(complaint) = session.store.change(|registry| registry.put_release(next.uid, &failed)) {
-                session.ui.emit(Event::Warned {
-                    message: &format!("the failure is not in the records: {complaint:#}"),
-                });
+            let mut error = verdict(session, spec, error);
+            remember(session, next.uid, &failed);
+            if phase.changed() {
+                error = after_migration(error, next, &phase);
             }
             Err(error)
         }
+    }
+}
+
+/// Names a release that failed in the records, so that its number is not given out again.
+fn remember(session: &mut Session<'_>, uid: u32, failed: &ReleaseRow) {
+    if let Err(complaint) = session.store.change(|registry| registry.put_release(uid, failed)) {
+        session
+            .ui
+            .emit(Event::Warned { message: &format!("the failure is not in the records: {complaint:#}") });
+    }
+}
+
+/// Says of a release that failed after its migrations what became of the database.
+fn after_migration(error: anyhow::Error, next: &ProjectSpec, phase: &Phase) -> anyhow::Error {
+    let said = error.downcast_ref::<HostState>().map(ToString::to_string);
+    let state = said.map_or_else(
+        || migrate::state(next),
+        |said| HostState(format!("{said}; the database is not: its migrations have run")),
+    );
+    match error.downcast::<Fault>() {
+        Ok(fault) => anyhow::Error::new(migrate::advise(fault, next, phase)).context(state),
+        Err(error) => error.context(state),
     }
 }
 

@@ -201,6 +201,12 @@ impl Draft {
         Ok(())
     }
 
+    /// The whole environment as a process would get it.
+    pub(in crate::operation) fn whole(&self, session: &Session<'_>) -> Result<EnvText> {
+        let file = env(&self.spec)?;
+        file.compose(&self.part.without(&file.own()), &session.host)
+    }
+
     /// The resources it leads to.
     pub(in crate::operation) fn wanted(&self, session: &Session<'_>) -> Result<Vec<Any>> {
         let file = env(&self.spec)?;

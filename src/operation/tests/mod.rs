@@ -3,11 +3,13 @@
 mod attack;
 mod backup;
 mod crash;
+mod damaged;
 mod database;
 mod environment;
 mod offsite;
 mod redis;
 mod refusal;
+mod rotation;
 mod scene;
 mod storage;
 mod story;

@@ -16,7 +16,7 @@ use crate::{
     event::{Event, Silent, Ui},
     operation::{
         database,
-        deploy::{Deployed, Upload, deploy},
+        deploy::{Deployed, Upload, build::Terms, deploy},
         environment,
         init::{Setup, init},
         lifecycle::{Power, delete, power, purge, restore},
@@ -132,6 +132,7 @@ impl Scene {
             mode,
             planned: None,
             recovered: 0,
+            patience: std::time::Duration::ZERO,
         };
         act(&mut session)
     }
@@ -148,6 +149,7 @@ impl Scene {
         // Counters, and systemd's memory of files, which only shows in what it starts.
         (state.reloads, state.starts) = (0, 0);
         state.known.clear();
+        state.jobs.clear();
         // What nobody can have back any more, and `gc` comes for.
         if let Some(cluster) = &mut state.postgres {
             cluster.roles.retain(|name, _| !name.contains("_gone_"));
@@ -274,7 +276,15 @@ pub(super) fn archive(files: &[(&str, &str)]) -> Cursor<Vec<u8>> {
 /// Deploys these files to `blog`.
 pub(super) fn put(session: &mut Session<'_>, files: &[(&str, &str)]) -> Result<(Outcome, Deployed)> {
     let mut stream = Stream(archive(files));
-    let mut upload = Upload { archive: &mut stream, source: "a test".into(), runtime: None, start: None };
+    let mut upload = Upload {
+        archive: &mut stream,
+        source: "a test".into(),
+        runtime: None,
+        start: None,
+        terms: Terms::default(),
+        skip_migrate: false,
+        override_rails: true,
+    };
     deploy(session, &"blog".parse()?, &mut upload)
 }
 

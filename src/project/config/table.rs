@@ -49,6 +49,15 @@ impl<'a> Table<'a> {
         Err(self.source.fault(key.span(), &format!("unknown key `{shown}`{place}; {advice}")))
     }
 
+    /// Every key with its value, in the order of the keys.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&'a str, Value<'a>)> {
+        let source = self.source;
+        self.entries.iter().map(move |(key, content)| {
+            let key = key.get_ref().as_ref();
+            (key, Value { source, key, content })
+        })
+    }
+
     pub(super) fn get(&self, key: &'a str) -> Option<Value<'a>> {
         self.entries.get(key).map(|content| Value { source: self.source, key, content })
     }

@@ -39,7 +39,10 @@ required = ["SECRET_KEY", "API_TOKEN"]
     assert_eq!(config.start.unwrap().to_systemd(), r#""node" "server.js" "--port" "${PORT}""#);
     assert!(config.spa);
     assert_eq!(config.shared.iter().map(SharedDir::as_str).collect::<Vec<_>>(), ["uploads", "data/cache"]);
-    assert_eq!(config.health, HealthConfig { path: Some("/healthz?full=1".into()), timeout: Some(90) });
+    assert_eq!(
+        config.health,
+        HealthConfig { path: Some("/healthz?full=1".into()), timeout: Some(90), ..Default::default() }
+    );
     assert_eq!(
         config.env_required.iter().map(EnvKey::as_str).collect::<Vec<_>>(),
         ["SECRET_KEY", "API_TOKEN"]
@@ -69,7 +72,19 @@ fn an_error_points_at_its_place() {
 fn what_is_not_understood_is_refused() {
     for (text, words) in [
         ("runtime = 'nodejs'", "did you mean `node`?"),
-        ("runtime = 'cobol'", "the runtimes are static, node, python, nextjs, command"),
+        ("runtime = 'cobol'", "the runtimes are static, node, python, nextjs, php, ruby, command"),
+        ("framework = 'djang'", "did you mean `django`?"),
+        ("install = 3", "a command or a list of commands"),
+        ("build = ['a', 'b && c']", "hostkit.toml:1:15: the start command holds `&&`"),
+        ("output = '../x'", "hostkit.toml:1:10"),
+        ("strategy = 'blue'", "\"rolling\" or \"restart\""),
+        ("start = 'a'\n[processes]\nweb = 'b'", "hostkit.toml:1:9: `start` and `web`"),
+        ("[processes]\n'a b' = 'x'", "letters, digits"),
+        ("[processes]\ntidy = { cron = '@sometimes', command = 'x' }", "the times of a crontab"),
+        ("[processes]\ntidy = { cron = '@daily' }", "`tidy` has no `command`"),
+        ("[health]\nstatus = 99", "from 100 to 599"),
+        ("[health]\ninterval = 0", "`interval` is a number of seconds from 1 to 60"),
+        ("[health]\ngrace = 601", "`grace` is a number of seconds from 0 to 600"),
         ("runtime = 1", "`runtime` must be a string, not a number"),
         ("start = 'a && b'", "hostkit.toml:1:9: the start command holds `&&`"),
         ("start = 3", "a string or a list of strings"),
@@ -94,7 +109,7 @@ fn what_is_not_understood_is_refused() {
         ("[env]\nrequired = ['1A']", "not a name"),
         ("[env]\nrequired = ['A', 'A']", "twice"),
         ("[env]\nA = 'b'", "unknown key `A` in [env]"),
-        ("completely = 1", "the keys are runtime, start, spa, shared, health, env"),
+        ("completely = 1", "the keys are runtime, framework, install"),
         ("\"a\\u001b\" = 1", "unknown key `a\\u{1b}`"),
         ("a = ", "hostkit.toml:1:"),
         ("a = 1\na = 2", "hostkit.toml:2:1"),

@@ -1,6 +1,7 @@
 //! Who decides: the order in which flags, files and findings count.
 
-use super::{Asked, Notes, node, python, web};
+use super::draft::{Draft, Notes, Start};
+use super::{Asked, Framework, ROWS, node, python, web};
 use crate::domain::command::StartCommand;
 use crate::domain::fault::{Code, Fault};
 use crate::domain::files::Files;
@@ -26,55 +27,95 @@ impl Given<'_> {
     }
 }
 
-/// The runtime: what was asked for, what `hostkit.toml` says, or what the files look like.
-pub(super) fn choose_runtime(
-    files: &dyn Files,
-    given: &Given<'_>,
-    notes: &mut Notes,
-) -> anyhow::Result<Runtime> {
+/// What the source is: what was asked for, what `hostkit.toml` says, or what the files look like.
+pub(super) fn choose(files: &dyn Files, given: &Given<'_>) -> anyhow::Result<Draft> {
     if let Some(runtime) = given.asked.runtime {
-        notes.why(format!("the runtime {runtime} was asked for"));
-        return Ok(runtime);
+        return Ok(of_runtime(files, runtime)?.why(format!("the runtime {runtime} was asked for")));
+    }
+    if let Some(framework) = given.config.framework {
+        let fact = format!("hostkit.toml says framework = \"{framework}\"");
+        return Ok(of_framework(files, framework)?.why(fact));
     }
     if let Some(runtime) = given.config.runtime {
-        notes.why(format!("hostkit.toml says runtime = \"{runtime}\""));
-        return Ok(runtime);
+        let fact = format!("hostkit.toml says runtime = \"{runtime}\"");
+        return Ok(of_runtime(files, runtime)?.why(fact));
     }
-    let package = node::Package::read(files)?;
-    if package.as_ref().is_some_and(|package| package.next) {
-        notes.why("package.json depends on next");
-        return Ok(Runtime::Nextjs);
-    }
-    if files.is_file(".next/BUILD_ID") || files.is_file(".next/standalone/server.js") {
-        notes.why(".next holds a build of Next.js");
-        return Ok(Runtime::Nextjs);
-    }
-    // Before Node: many a Python project has a package.json for its tools.
-    if let Some(marker) = python::MARKERS.iter().find(|marker| files.is_file(marker)) {
-        notes.why(format!("{marker} is there"));
-        if package.is_some() {
-            notes.warn("package.json is there as well; if this is a Node program, say --node");
+    for row in ROWS {
+        let Some(mut draft) = row(files)? else { continue };
+        if draft.runtime != Runtime::Static || !given.has_start() {
+            return Ok(draft);
         }
-        return Ok(Runtime::Python);
-    }
-    if let Some(package) = &package {
-        // A package.json beside a page, without anything to run, belongs to a site's tools.
-        let runs = given.has_start() || node::entry(files, package).is_some();
-        if runs || web::find(files).is_none() {
-            notes.why("package.json is there");
-            return Ok(Runtime::Node);
+        // Somebody says what answers, so it is more than files.
+        if draft.framework != Framework::Static {
+            draft.runtime = Runtime::Node;
+            (draft.web_root, draft.spa) = (None, false);
+            return Ok(draft);
         }
     }
-    if given.has_start() {
-        return Ok(Runtime::Command);
+    if given.config.output.is_some() && !given.has_start() {
+        return Ok(Draft::new(Framework::Static, Runtime::Static).why("hostkit.toml names what is served"));
     }
-    if web::find(files).is_some() {
-        return Ok(Runtime::Static);
+    if given.has_start() || given.config.build.is_some() {
+        return Ok(command());
     }
     Err(nothing(files).into())
 }
 
-/// The start command that was given; none leaves it to the runtime.
+/// A program of any kind: only its start command is known.
+fn command() -> Draft {
+    let mut draft = Draft::new(Framework::Shell, Runtime::Command);
+    draft.recipe.framework.clear();
+    draft.start = Start::Unknown(
+        Fault::new(Code::InvalidConfig, "nothing says what to start: the runtime `command` has no default")
+            .next("--start-cmd 'PROGRAM ARGUMENTS'")
+            .next("or a line `start = \"PROGRAM ARGUMENTS\"` in hostkit.toml"),
+    );
+    draft
+}
+
+/// The first row of this runtime, or what is usual for it.
+fn of_runtime(files: &dyn Files, runtime: Runtime) -> anyhow::Result<Draft> {
+    for row in ROWS {
+        // A file that another row cannot read is no concern of this one.
+        if let Ok(Some(draft)) = row(files)
+            && (draft.runtime == runtime
+                || (runtime == Runtime::Nextjs && draft.framework == Framework::NextJs))
+        {
+            return Ok(draft);
+        }
+    }
+    match runtime {
+        Runtime::Static => Err(web::missing().into()),
+        Runtime::Node => node::program::any(files),
+        Runtime::Python => python::any(files),
+        Runtime::Nextjs => node::next::any(files),
+        Runtime::Php => super::php::any(files),
+        Runtime::Ruby => super::ruby::any(files),
+        Runtime::Command => Ok(command()),
+    }
+}
+
+/// The row of this framework.
+fn of_framework(files: &dyn Files, framework: Framework) -> anyhow::Result<Draft> {
+    for row in ROWS {
+        if let Some(draft) = row(files)?
+            && draft.framework == framework
+        {
+            return Ok(draft);
+        }
+    }
+    Err(Fault::new(
+        Code::InvalidConfig,
+        format!(
+            "hostkit.toml says framework = \"{framework}\", and the source does not look like {}",
+            framework.title()
+        ),
+    )
+    .next("leave `framework` out, and see `hostkit detect DIR`")
+    .into())
+}
+
+/// The start command that was given; none leaves it to the framework.
 pub(super) fn choose_start(
     runtime: Runtime,
     given: &Given<'_>,
@@ -109,12 +150,29 @@ pub(super) fn choose_start(
     Ok(start)
 }
 
+/// Every file that was looked for, for people.
+const LOOKED: &[&str] = &[
+    "hostkit.toml",
+    "Procfile",
+    "artisan",
+    "composer.json",
+    "index.php",
+    "go.mod",
+    "main.go",
+    "Cargo.toml",
+    "Gemfile",
+    "config.ru",
+    "deno.json",
+    "package.json",
+    ".next/BUILD_ID",
+    "start.sh",
+];
+
 /// The fault for a source that looks like nothing that is known.
 fn nothing(files: &dyn Files) -> Fault {
     const CONTAINERS: [&str; 5] =
         ["Dockerfile", "Containerfile", "docker-compose.yml", "compose.yml", "compose.yaml"];
-    let looked = ["hostkit.toml", "Procfile", "package.json", ".next/BUILD_ID"];
-    let looked = looked.iter().chain(python::MARKERS).map(|path| (*path).to_owned());
+    let looked = LOOKED.iter().chain(python::MARKERS).map(|path| (*path).to_owned());
     let looked: Vec<_> = looked.chain(web::ROOTS.iter().map(|root| web::index(root))).collect();
     let message = match CONTAINERS.iter().find(|path| files.is_file(path)) {
         Some(path) => format!(
@@ -123,8 +181,21 @@ fn nothing(files: &dyn Files) -> Fault {
         ),
         None => "nothing in the source says what kind of application this is".to_owned(),
     };
-    Fault::new(Code::NothingDetected, format!("{message}; looked for {}", looked.join(", ")))
+    let fault = Fault::new(Code::NothingDetected, format!("{message}; looked for {}", looked.join(", ")))
         .next("say it: --static, --node, --python or --nextjs")
         .next("or say what to start: --start-cmd 'PROGRAM ARGUMENTS'")
-        .next("or write either into hostkit.toml: runtime = \"…\", start = \"…\"")
+        .next("or write either into hostkit.toml: runtime = \"…\", start = \"…\"");
+    match below(files) {
+        Some(dir) => fault.next(format!("or send `{dir}`, which looks like an application")),
+        None => fault,
+    }
+}
+
+/// A directory of the source that holds what the source itself does not.
+fn below(files: &dyn Files) -> Option<String> {
+    let mut names = files.list(".").into_iter().filter(|name| !name.starts_with('.'));
+    names.find(|name| {
+        let known = LOOKED.iter().chain(python::MARKERS);
+        known.copied().chain(["index.html"]).any(|file| files.is_file(&format!("{name}/{file}")))
+    })
 }

@@ -1,109 +1,83 @@
-//! Node programs: `package.json` and the file it starts.
+//! Node: `package.json`, the package manager, and the frameworks built upon them.
 
-use serde_json::Value;
+pub(super) mod astro;
+mod lock;
+mod manager;
+pub(super) mod next;
+pub(super) mod nuxt;
+mod package;
+pub(super) mod program;
+pub(super) mod router;
+pub(super) mod site;
+pub(super) mod svelte;
 
-use super::{DefaultStart, Notes, read_small, shown};
-use crate::domain::fault::{Code, Fault};
+use super::draft::Draft;
+use super::{Framework, Runtime, versions};
 use crate::domain::files::Files;
+use manager::Manager;
 
-const FILE: &str = "package.json";
+pub(super) use package::{FILE, Package};
 
-/// What counts in a `package.json`.
-#[derive(Debug, Default)]
-pub(super) struct Package {
-    main: Option<String>,
-    start_script: Option<String>,
-    dependencies: bool,
-    /// Whether it depends on Next.js.
-    pub(super) next: bool,
+/// A project of a Node framework: what it depends on, and who fetches that.
+struct Project<'a> {
+    files: &'a dyn Files,
+    package: Package,
 }
 
-impl Package {
-    pub(super) fn read(files: &dyn Files) -> anyhow::Result<Option<Self>> {
-        let Some(bytes) = read_small(files, FILE)? else { return Ok(None) };
-        // npm takes a byte-order mark, so some files have one.
-        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-        let value: Value = serde_json::from_slice(bytes)
-            .map_err(|error| Fault::new(Code::InvalidSource, format!("{FILE} is not valid JSON: {error}")))?;
-        if !value.is_object() {
-            return Err(Fault::new(Code::InvalidSource, format!("{FILE} does not hold a JSON object")).into());
+impl<'a> Project<'a> {
+    /// The project, when it depends on any of these packages.
+    fn with(files: &'a dyn Files, packages: &[&str]) -> anyhow::Result<Option<Self>> {
+        let Some(package) = Package::read(files)? else { return Ok(None) };
+        let depends = packages.iter().any(|name| package.depends_on(name));
+        Ok(depends.then_some(Self { files, package }))
+    }
+
+    /// A draft with what is to be fetched and made: dependencies, then the `build` script, unless the
+    /// source brings both already. `made` are files of which any shows that it has been built.
+    fn draft(&self, framework: Framework, runtime: Runtime, made: &[&str]) -> anyhow::Result<Draft> {
+        let mut draft = Draft::new(framework, runtime);
+        let manager = Manager::choose(self.files, &self.package, &mut draft.notes)?;
+        draft.wants.extend(manager.wanted());
+        draft.wants.extend(versions::node(self.files, &self.package)?);
+        let brought = self.files.is_dir("node_modules");
+        if brought {
+            draft.notes.why("node_modules is in the source");
+        } else if self.package.has_dependencies() {
+            manager.check(self.files, &self.package, &mut draft.notes)?;
+            draft.recipe.lockfiles = manager.lockfiles(self.files);
+            draft.recipe.installed = vec!["node_modules".to_owned()];
+            draft = draft.installs(&manager.install())?;
         }
-        let text = |value: &Value| value.as_str().map(str::to_owned);
-        let depends = |table: &str| !value[table]["next"].is_null();
-        Ok(Some(Self {
-            main: text(&value["main"]),
-            start_script: text(&value["scripts"]["start"]),
-            dependencies: value["dependencies"].as_object().is_some_and(|table| !table.is_empty()),
-            next: depends("dependencies") || depends("devDependencies"),
-        }))
-    }
-
-    /// The file that `main` names, if it is there.
-    fn main_file(&self, files: &dyn Files) -> Option<String> {
-        let main = self.main.as_deref()?;
-        let main = main.trim_start_matches("./").trim_end_matches('/');
-        if main.starts_with('/') || main.split('/').any(|name| matches!(name, "" | "." | "..")) {
-            return None;
+        if let Some(found) = made.iter().find(|path| brought && self.files.is_file(path)) {
+            draft.notes.why(format!("{found} is in the source"));
+            return Ok(draft);
         }
-        // Node itself tries these.
-        [main.to_owned(), format!("{main}.js"), format!("{main}/index.js")]
-            .into_iter()
-            .find(|path| files.is_file(path))
+        if self.package.depends_on("@prisma/client") && self.package.depends_on("prisma") {
+            // Its client is made from the schema, which may change while no dependency does.
+            draft = draft.builds(&["node_modules/.bin/prisma", "generate"])?;
+        }
+        if self.package.script("build").is_some() {
+            draft.notes.why(format!("{FILE} has a script `build`"));
+            draft = draft.builds(&manager.run("build"))?;
+        }
+        Ok(draft)
     }
 }
 
-/// The file to start, and the fact that names it.
-pub(super) fn entry(files: &dyn Files, package: &Package) -> Option<(String, String)> {
-    if let Some(main) = package.main_file(files) {
-        let fact = format!("{FILE} names main: {}", shown(&main));
-        return Some((main, fact));
+/// Adds what Node makes for an application in another language: styles and scripts.
+pub(super) fn assets(files: &dyn Files, mut draft: Draft) -> anyhow::Result<Draft> {
+    let Some(package) = Package::read(files)? else { return Ok(draft) };
+    if package.script("build").is_none() {
+        return Ok(draft);
     }
-    let usual = ["index.js", "server.js"].into_iter().find(|path| files.is_file(path))?;
-    Some((usual.to_owned(), format!("{usual} is there")))
-}
-
-pub(super) fn default_start(files: &dyn Files, notes: &mut Notes) -> anyhow::Result<DefaultStart> {
-    let package = Package::read(files)?.unwrap_or_default();
-    let Some((file, fact)) = entry(files, &package) else {
-        return Err(no_entry(&package).into());
-    };
-    notes.why(fact);
-    if let Some(main) = &package.main
-        && package.main_file(files).is_none()
-    {
-        notes.warn(format!("{FILE} names main: {}, which is not in the source", shown(main)));
-    }
-    if let Some(script) = &package.start_script
-        && script.split_whitespace().ne(["node", &file])
-    {
-        notes.warn(format!(
-            "the start script of {FILE} (`{}`) is not used; to run something else, say it with --start-cmd",
-            shown(script)
-        ));
-    }
-    // A name that begins with a dash would be an option.
-    let file = if file.starts_with('-') { format!("./{file}") } else { file };
-    Ok(DefaultStart::in_app(&["node", &file.replace('$', "$$")]))
-}
-
-fn no_entry(package: &Package) -> Fault {
-    let main = match &package.main {
-        Some(main) => format!("the file `{}` that {FILE} names as main", shown(main)),
-        None => format!("main in {FILE}"),
-    };
-    let message =
-        format!("nothing says which file Node should run; looked for {main}, index.js and server.js");
-    let example = package.start_script.as_deref().map_or("node FILE".to_owned(), shown);
-    Fault::new(Code::NothingDetected, message).next(format!("--start-cmd '{example}'"))
-}
-
-/// Warns when modules are needed and not there: nothing is installed yet.
-pub(super) fn check_dependencies(files: &dyn Files, notes: &mut Notes) -> anyhow::Result<()> {
-    let needed = Package::read(files)?.is_some_and(|package| package.dependencies);
-    if needed && !files.is_dir("node_modules") {
-        notes.warn(format!(
-            "{FILE} has dependencies, but there is no node_modules; nothing is installed yet, so send it along"
-        ));
-    }
-    Ok(())
+    let project = Project { files, package };
+    let assets = project.draft(Framework::Node, Runtime::Node, &[])?;
+    draft.recipe.lockfiles.extend(assets.recipe.lockfiles);
+    draft.recipe.installed.extend(assets.recipe.installed);
+    draft.recipe.install.extend(assets.recipe.install);
+    draft.recipe.build.extend(assets.recipe.build);
+    draft.wants.extend(assets.wants);
+    draft.notes.why.extend(assets.notes.why);
+    draft.notes.warnings.extend(assets.notes.warnings);
+    Ok(draft)
 }

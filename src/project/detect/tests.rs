@@ -1,19 +1,15 @@
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
+
+mod table;
 
 /// A source tree in memory. A path that ends in `/` is an empty directory.
 struct Tree(BTreeMap<String, Vec<u8>>);
 
 impl Files for Tree {
-    fn list(&self, path: &str) -> Vec<String> {
-        let below = if path == "." { String::new() } else { format!("{path}/") };
-        let names = self.0.keys().filter_map(|known| known.strip_prefix(&below)?.split('/').next());
-        let names: std::collections::BTreeSet<_> = names.filter(|name| !name.is_empty()).collect();
-        names.into_iter().map(str::to_owned).collect()
-    }
     fn read(&self, path: &str, limit: usize) -> anyhow::Result<Option<Vec<u8>>> {
         Ok(self.0.get(path).map(|bytes| bytes[..bytes.len().min(limit)].to_vec()))
     }
@@ -25,6 +21,12 @@ impl Files for Tree {
     }
     fn is_executable(&self, path: &str) -> bool {
         self.is_file(path)
+    }
+    fn list(&self, path: &str) -> Vec<String> {
+        let below = if path == "." { String::new() } else { format!("{path}/") };
+        let names = self.0.keys().filter_map(|known| known.strip_prefix(&below)?.split('/').next());
+        let names: BTreeSet<_> = names.filter(|name| !name.is_empty()).collect();
+        names.into_iter().map(str::to_owned).collect()
     }
 }
 
@@ -45,7 +47,7 @@ fn fault(files: &[(&str, &str)], asked: &Asked) -> Fault {
 }
 
 fn asked(runtime: Option<Runtime>, start: Option<&str>) -> Asked {
-    Asked { runtime, start: start.map(|line| StartCommand::parse(line).unwrap()) }
+    Asked { runtime, start: start.map(|line| StartCommand::parse(line).unwrap()), artifact: false }
 }
 
 fn start(app: &App) -> String {
@@ -74,13 +76,27 @@ fn node_runs_what_package_json_names() {
 
 #[test]
 fn node_warns_about_what_will_not_work() {
-    let package =
-        r#"{"main": "gone.js", "scripts": {"start": "ts-node x"}, "dependencies": {"express": "4"}}"#;
+    let package = r#"{"main": "gone.js", "dependencies": {"express": "4"}}"#;
     let app = found(&[("package.json", package), ("index.js", "")]);
     assert_eq!(start(&app), "node index.js");
-    assert_eq!(app.warnings.len(), 3, "{:?}", app.warnings);
+    assert_eq!(app.warnings.len(), 2, "{:?}", app.warnings);
     let with = found(&[("package.json", package), ("index.js", ""), ("node_modules/express/index.js", "")]);
-    assert_eq!(with.warnings.len(), 2, "{:?}", with.warnings);
+    assert_eq!(with.warnings.len(), 1, "{:?}", with.warnings);
+}
+
+#[test]
+fn a_start_script_runs_without_a_shell_unless_it_needs_one() {
+    for (script, command) in [
+        ("node dist/index.js", "node dist/index.js"),
+        ("NODE_ENV=production TZ=UTC nest start", "env NODE_ENV=production TZ=UTC nest start"),
+        ("prisma generate && node .", "npm run start"),
+        ("A=$B node .", "npm run start"),
+    ] {
+        let package = format!(r#"{{"scripts": {{"start": "{script}"}}}}"#);
+        assert_eq!(start(&found(&[("package.json", &package)])), command, "{script}");
+    }
+    let around = r#"{"scripts": {"start": "node .", "prestart": "x"}}"#;
+    assert_eq!(start(&found(&[("package.json", around), ("yarn.lock", "")])), "yarn run start");
 }
 
 #[test]
@@ -118,22 +134,14 @@ fn python_runs_the_module_app() {
 }
 
 #[test]
-fn python_warns_about_packages_that_are_not_there() {
-    let warnings = |files: &[(&str, &str)]| found(files).warnings.len();
-    assert_eq!(warnings(&[("app.py", ""), ("requirements.txt", "# none\n\n")]), 0);
-    assert_eq!(warnings(&[("app.py", ""), ("requirements.txt", "flask\n")]), 1);
-    assert_eq!(warnings(&[("app.py", ""), ("requirements.txt", "flask\n"), (".venv/bin/python", "")]), 0);
-    assert_eq!(warnings(&[("app.py", ""), ("pyproject.toml", "[project]\ndependencies = ['a']")]), 1);
-    assert_eq!(
-        warnings(&[("app.py", ""), ("pyproject.toml", "[tool.poetry.dependencies]\npython = '3'\na = '1'")]),
-        1
-    );
-    assert_eq!(
-        warnings(&[("app.py", ""), ("pyproject.toml", "[tool.poetry.dependencies]\npython = '3'")]),
-        0
-    );
-    assert_eq!(warnings(&[("app.py", ""), ("pyproject.toml", "][")]), 0);
-    assert_eq!(warnings(&[("app.py", ""), ("package.json", "{}")]), 1);
+fn python_installs_what_is_named_and_nothing_else() {
+    let installs = |files: &[(&str, &str)]| found(files).recipe.install.len();
+    assert_eq!(installs(&[("app.py", ""), ("requirements.txt", "# none\n\n")]), 0);
+    assert_eq!(installs(&[("app.py", ""), ("requirements.txt", "celery\n")]), 2);
+    assert_eq!(installs(&[("app.py", ""), ("requirements.txt", "celery\n"), (".venv/bin/python", "")]), 0);
+    assert_eq!(installs(&[("app.py", ""), ("pyproject.toml", "[project]\ndependencies = ['a']")]), 2);
+    assert_eq!(installs(&[("app.py", ""), ("pyproject.toml", "][")]), 0);
+    assert_eq!(found(&[("app.py", ""), ("package.json", "{}")]).warnings.len(), 1);
 }
 
 #[test]
@@ -142,7 +150,7 @@ fn next_needs_its_build_output() {
     let build = (".next/BUILD_ID", "x");
     let cli = ("node_modules/next/dist/bin/next", "");
     for (files, command) in [
-        (vec![package, ("server.js", "")], "node server.js"),
+        (vec![package, build, ("server.js", "")], "node server.js"),
         (vec![package, (".next/standalone/server.js", "")], "node .next/standalone/server.js"),
         (vec![package, build, cli], "node node_modules/next/dist/bin/next start -H 127.0.0.1 -p \"${PORT}\""),
         (vec![build, cli], "node node_modules/next/dist/bin/next start -H 127.0.0.1 -p \"${PORT}\""),
@@ -151,8 +159,9 @@ fn next_needs_its_build_output() {
         assert_eq!((app.runtime, app.workdir), (Runtime::Nextjs, Workdir::App));
         assert_eq!(start(&app), command);
     }
-    assert!(fault(&[package], &Asked::default()).message.contains("build output is not in the source"));
-    assert!(fault(&[package, build], &Asked::default()).message.contains("but not node_modules/next"));
+    let nextjs = asked(Some(Runtime::Nextjs), None);
+    assert!(fault(&[("README", "")], &nextjs).message.contains("neither a build nor a package.json"));
+    assert!(fault(&[build], &nextjs).message.contains("but not node_modules/next"));
 }
 
 #[test]
@@ -160,16 +169,13 @@ fn standalone_next_warns_about_what_was_not_copied() {
     let base =
         [("package.json", r#"{"dependencies": {"next": "15"}}"#), ("server.js", ""), (".next/BUILD_ID", "")];
     let says = |app: &App, word: &str| app.warnings.iter().any(|warning| warning.contains(word));
-    let app = found(&base);
-    assert!(
-        says(&app, ".next/static is not there") && says(&app, "HOSTNAME=127.0.0.1"),
-        "{:?}",
-        app.warnings
-    );
+    assert!(says(&found(&base), ".next/static is not there"));
     let mut whole = base.to_vec();
     whole.push((".next/static/x.js", ""));
     assert!(!says(&found(&whole), "static"));
-    assert!(says(&found(&base[..2]), "does not look like a build"));
+    let nested = found(&[(".next/standalone/apps/web/server.js", "")]);
+    assert_eq!(start(&nested), "node .next/standalone/apps/web/server.js");
+    assert!(says(&nested, "does not look like a build"));
 }
 
 #[test]
@@ -241,17 +247,24 @@ fn what_hostkit_toml_says_arrives() {
         "spa = true\nshared = ['uploads']\nhealth = { path = '/up', timeout = 5 }\nenv.required = ['KEY']";
     let app = found(&[("hostkit.toml", text), ("index.html", "")]);
     assert!(app.spa && app.warnings.is_empty());
-    assert_eq!((app.health_path.as_deref(), app.health_timeout), (Some("/up"), Some(5)));
+    assert_eq!((app.health.path.as_deref(), app.health.timeout), (Some("/up"), Some(5)));
     assert_eq!((app.shared[0].as_str(), app.env_required[0].as_str()), ("uploads", "KEY"));
     assert_eq!(found(&[("hostkit.toml", "spa = true"), ("app.py", "")]).warnings.len(), 1);
     assert_eq!(fault(&[("hostkit.toml", "x = 1")], &Asked::default()).code, Code::InvalidConfig);
 }
 
 #[test]
-fn other_processes_of_a_procfile_do_not_run_yet() {
-    let app = found(&[("Procfile", "web: a\nworker: b | c\nrelease: d")]);
-    assert_eq!(app.warnings.len(), 2);
-    assert!(app.warnings[0].contains("`worker`"));
+fn every_line_of_a_procfile_is_kept() {
+    let app = found(&[("Procfile", "web: a\nworker: b --x\nrelease: d\ncron: @daily ./tidy")]);
+    let kept: Vec<_> = app.processes.iter().map(|p| (p.name.as_str(), p.command.to_string())).collect();
+    assert_eq!(kept, [("worker", "b --x".to_owned()), ("cron", "./tidy".to_owned())]);
+    assert_eq!(app.recipe.migrations[0].command.to_string(), "d");
+    // What hostkit.toml says of the same name counts.
+    let toml = "release = 'r'\n[processes]\nworker = 'w'\nweb = 'x'";
+    let app = found(&[("Procfile", "web: a\nworker: b\nrelease: d"), ("hostkit.toml", toml)]);
+    let kept: Vec<_> = app.processes.iter().map(|p| p.command.to_string()).collect();
+    assert_eq!((kept, start(&app)), (vec!["w".to_owned()], "x".to_owned()));
+    assert_eq!(app.recipe.migrations[0].command.to_string(), "r");
 }
 
 #[test]

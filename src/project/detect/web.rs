@@ -1,6 +1,7 @@
 //! Static sites: the directory that holds `index.html`.
 
-use super::Notes;
+use super::draft::Draft;
+use super::{Framework, Runtime};
 use crate::domain::fault::{Code, Fault};
 use crate::domain::files::Files;
 
@@ -17,24 +18,29 @@ pub(super) fn find(files: &dyn Files) -> Option<&'static str> {
     ROOTS.iter().copied().find(|root| files.is_file(&index(root)))
 }
 
-/// The directory to serve; `None` is the source itself.
-pub(super) fn root(files: &dyn Files, notes: &mut Notes) -> Result<Option<String>, Fault> {
-    let Some(found) = find(files) else {
-        let looked: Vec<_> = ROOTS.iter().map(|root| index(root)).collect();
-        return Err(Fault::new(
-            Code::NothingDetected,
-            format!("a static site needs a page to begin with; looked for {}", looked.join(", ")),
-        )
-        .next("build the site first, and send what the build makes"));
-    };
-    notes.why(format!("{} is there", index(found)));
-    let unused = ROOTS.iter().filter(|root| **root != found && files.is_file(&index(root)));
-    for other in unused {
-        notes.warn(format!(
+/// Pages that are there.
+pub(super) fn site(files: &dyn Files) -> anyhow::Result<Option<Draft>> {
+    let Some(found) = find(files) else { return Ok(None) };
+    let mut draft = Draft::new(Framework::Static, Runtime::Static).serves(found, false);
+    draft.recipe.framework.clear();
+    draft.notes.why(format!("{} is there", index(found)));
+    for other in ROOTS.iter().filter(|root| **root != found && files.is_file(&index(root))) {
+        draft.notes.warn(format!(
             "{} is served and not {}; send only that directory if it is the site",
             index(found),
             index(other)
         ));
     }
-    Ok((!found.is_empty()).then(|| found.to_owned()))
+    Ok(Some(draft))
+}
+
+/// The fault for a source that was to be a site and has no page.
+pub(super) fn missing() -> Fault {
+    let looked: Vec<_> = ROOTS.iter().map(|root| index(root)).collect();
+    Fault::new(
+        Code::NothingDetected,
+        format!("a static site needs a page to begin with; looked for {}", looked.join(", ")),
+    )
+    .next("build the site first, and send what the build makes")
+    .next("or say what makes it, in hostkit.toml: build = \"…\", output = \"…\"")
 }

@@ -4,6 +4,7 @@
 mod accounts;
 mod clock;
 mod copies;
+mod firewall;
 pub mod objects;
 pub mod postgres;
 mod redis;
@@ -15,7 +16,7 @@ pub(crate) use self::redis::known as redis_commands;
 pub use self::{clock::Stopped, redis::Server as RedisServer};
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard},
 };
@@ -63,14 +64,23 @@ pub struct State {
     pub occupied: BTreeMap<u16, u32>,
     /// The object store.
     pub objects: objects::State,
+    /// HostKit's table of the packet filter.
+    #[serde(default)]
+    pub firewall: Option<String>,
     /// Whether nginx is down.
     pub nginx_down: bool,
     /// Running Redis servers by unit.
     pub redis: BTreeMap<String, redis::Server>,
     /// What Redis servers that do not run have on the disk, by unit.
     pub dumps: BTreeMap<String, BTreeMap<u32, u64>>,
+    /// What ran once, as it was called.
+    #[serde(default)]
+    pub jobs: Vec<Vec<String>>,
     /// How often systemd read everything again.
     pub reloads: usize,
+    /// Units that have failed.
+    #[serde(default)]
+    pub failed: BTreeSet<String>,
     /// How many units have been started.
     pub starts: usize,
 }
@@ -99,6 +109,7 @@ impl World {
             "run/hostkit",
             "run/systemd/units",
             "usr/bin",
+            "var/cache/hostkit",
             "var/lib",
             "var/log",
         ] {
@@ -145,6 +156,7 @@ impl World {
             root: Root::open(&self.at, wire.clone()).expect("the root exists"),
             accounts: Box::new(fake()),
             systemd: Box::new(fake()),
+            firewall: Box::new(fake()),
             nginx: Box::new(fake()),
             redis: Box::new(fake()),
             net: Box::new(fake()),

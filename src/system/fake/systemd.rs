@@ -12,7 +12,11 @@ use crate::{
         fault::{Code, Fault},
         layout::UnitName,
     },
-    system::{Systemd, UnitStatus, systemd::Postmortem},
+    system::{
+        End, Job, Systemd, UnitStatus,
+        build::{self, Ending},
+        systemd::Postmortem,
+    },
 };
 
 /// More than a tick of the clock that stamps files.
@@ -44,6 +48,33 @@ impl Fake {
         // What is written from here on is stamped later than the start.
         std::thread::sleep(TICK);
         Ok(())
+    }
+}
+
+impl Fake {
+    /// What the programs of a fake build do: `write PATH TEXT…`, `say TEXT…`, `fail STATUS`, `starve`,
+    /// `dawdle`, `hoard`. Every other program is missing.
+    fn build(&self, job: &build::Job, hear: &mut dyn FnMut(&str)) -> Result<Ending> {
+        let words: Vec<&str> = job.argv.iter().map(String::as_str).collect();
+        Ok(match words.as_slice() {
+            ["write", path, text @ ..] => {
+                let path = self.path(&job.tree.join(path).to_string());
+                if let Some(parent) = path.parent() {
+                    std::fs::create_dir_all(parent)?;
+                }
+                std::fs::write(&path, text.join(" "))?;
+                Ending::Done
+            }
+            ["say", text @ ..] => {
+                hear(&text.join(" "));
+                Ending::Done
+            }
+            ["fail", status] => Ending::Failed(status.parse()?),
+            ["starve"] => Ending::OutOfMemory,
+            ["dawdle"] => Ending::TimedOut,
+            ["hoard"] => Ending::TooLarge,
+            _ => Ending::Failed(127),
+        })
     }
 }
 
@@ -121,10 +152,49 @@ impl Systemd for Fake {
     }
     fn list(&self) -> Result<BTreeMap<String, UnitStatus>> {
         let running = |u: &String| (u.clone(), UnitStatus { active: "active".into(), sub: "running".into() });
-        Ok(self.world.state().units.keys().map(running).collect())
+        let state = self.world.state();
+        let failed = |u: &String| (u.clone(), UnitStatus { active: "failed".into(), sub: "failed".into() });
+        Ok(state.units.keys().map(running).chain(state.failed.iter().map(failed)).collect())
     }
     fn postmortem(&self, _unit: &UnitName) -> Result<Postmortem> {
         Ok(Postmortem { result: "exit-code".into(), status: "exit status 1".into() })
+    }
+    fn work(&mut self, job: &build::Job, hear: &mut dyn FnMut(&str)) -> Result<Ending> {
+        let mut ending = Ending::Done;
+        self.effect("build", |state| {
+            if !state.accounts.contains_key(&job.account) {
+                bail!("{}: Main process exited, status=217/USER", job.unit);
+            }
+            ending = self.build(job, hear)?;
+            Ok(())
+        })?;
+        Ok(ending)
+    }
+    /// A job does what its words say: one that has `fail` among them fails, one with `forever` takes too
+    /// long.
+    fn run(&mut self, job: &Job, said: &mut dyn FnMut(&str)) -> Result<End> {
+        let mut end = End::Well;
+        self.effect("job", |state| {
+            state.jobs.push(job.argv.clone());
+            let has = |word: &str| job.argv.iter().any(|w| w == word);
+            end = match (has("fail"), has("forever")) {
+                (true, _) => End::Status(1),
+                (_, true) => End::Late,
+                _ => End::Well,
+            };
+            Ok(())
+        })?;
+        said(&job.argv.join(" "));
+        Ok(end)
+    }
+    fn detach(&mut self, job: &Job, _stdin: bool) -> Result<()> {
+        self.effect("detach", |state| {
+            state.jobs.push(job.argv.clone());
+            Ok(())
+        })
+    }
+    fn interrupt(&mut self, _unit: &UnitName) -> Result<()> {
+        self.effect("interrupt", |_| Ok(()))
     }
     fn verify(&self, unit: &UnitName, text: &str) -> Result<()> {
         if text.contains("ExecStart=") {

@@ -61,6 +61,25 @@ impl Root {
         self.wire.cross("touch:after")
     }
 
+    /// Opens a file for adding to its end, and makes it if there is none. Nothing is synced: for what is
+    /// said, not for what counts.
+    pub fn append(&mut self, path: &HostPath, attr: Attr) -> Result<std::fs::File> {
+        let dir = self.home_of(path)?;
+        self.wire.cross("append:before")?;
+        let flags = OFlags::CREATE
+            | OFlags::RDWR
+            | OFlags::APPEND
+            | OFlags::NOFOLLOW
+            | OFlags::NONBLOCK
+            | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&dir, path.file_name(), flags, Mode::RUSR | Mode::WUSR)
+            .map_err(|e| full(e.into()))
+            .with_context(|| format!("opening `{path}`"))?;
+        own(&file, attr).with_context(|| format!("setting the mode of `{path}`"))?;
+        self.wire.cross("append:after")?;
+        Ok(file.into())
+    }
+
     /// Points a symbolic link at `target`, in one step for whoever reads it.
     pub fn link(&mut self, path: &HostPath, target: &str) -> Result<()> {
         let dir = self.home_of(path)?;
