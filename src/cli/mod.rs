@@ -3,6 +3,7 @@
 mod answer;
 mod attach;
 mod backup;
+mod backup_keep;
 mod builds;
 mod checkpoint;
 mod context;
@@ -24,6 +25,7 @@ mod rails;
 mod redis;
 mod release;
 mod report;
+mod rotation;
 mod secrets;
 mod status;
 mod storage;

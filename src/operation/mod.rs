@@ -5,6 +5,7 @@ pub mod database;
 pub mod deploy;
 pub mod environment;
 pub mod git;
+mod handover;
 pub mod init;
 pub mod inspect;
 mod launch;
