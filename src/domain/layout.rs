@@ -128,6 +128,11 @@ pub mod host {
     pub fn reload_pending() -> HostPath {
         run().join("reload-pending")
     }
+    /// Says of the running start of a unit that it is as good as what it was started from, though it is
+    /// older.
+    pub fn vouched(unit: &UnitName) -> HostPath {
+        run().join(&format!("vouched:{unit}"))
+    }
     /// Where the running nginx says which sites it has loaded.
     pub fn nginx_socket() -> HostPath {
         run().join("nginx.sock")
@@ -324,6 +329,23 @@ impl ProjectName {
     /// Its main unit.
     pub fn unit(&self) -> UnitName {
         UnitName(format!("hostkit-{self}.service"))
+    }
+    /// The unit of the `n`-th process of a kind, counted from 1.
+    pub fn process_unit(&self, kind: &str, n: u16) -> UnitName {
+        UnitName(format!("hostkit-{self}_{kind}-{n}.service"))
+    }
+    /// The unit of a process that runs at certain times, and the timer that starts it.
+    pub fn cron_units(&self, kind: &str) -> (UnitName, UnitName) {
+        let unit = |suffix: &str| UnitName(format!("hostkit-{self}_{kind}-cron.{suffix}"));
+        (unit("service"), unit("timer"))
+    }
+    /// The unit of the instance that answers while the others are started anew.
+    pub fn surge_unit(&self) -> UnitName {
+        UnitName(format!("hostkit-{self}_surge.service"))
+    }
+    /// What an instance is told besides [`Self::env`]: a port of its own.
+    pub fn port_file(&self, instance: &str) -> HostPath {
+        self.home().join(&format!(".env.{instance}"))
     }
     /// What its commands say that outlive whoever called them. The number is never given out twice.
     pub fn calls(&self, uid: u32) -> HostPath {

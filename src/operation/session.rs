@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use super::{
     backup::restore::settle,
-    execute,
+    execute, handover,
     recovery::{lock_name, recover},
 };
 use crate::{
@@ -106,6 +106,12 @@ impl Session<'_> {
             self.sweep(&name)?;
             if let Err(error) = settle(self, &row.spec) {
                 let message = format!("a restore that died has left something beside the data: {error:#}");
+                self.ui.emit(Event::Warned { message: &message });
+            }
+            if !handover::replaces_all(verb)
+                && let Err(error) = handover::settle(self, &name)
+            {
+                let message = format!("a handover that was interrupted could not be finished: {error:#}");
                 self.ui.emit(Event::Warned { message: &message });
             }
         }

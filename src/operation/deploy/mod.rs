@@ -44,6 +44,21 @@ pub struct Upload<'a> {
     pub override_rails: bool,
 }
 
+impl<'a> Upload<'a> {
+    /// An archive that says itself what it is.
+    pub fn new(archive: &'a mut dyn Source, source: String) -> Self {
+        Self {
+            archive,
+            source,
+            runtime: None,
+            start: None,
+            terms: Terms::default(),
+            skip_migrate: false,
+            override_rails: false,
+        }
+    }
+}
+
 impl std::fmt::Debug for Upload<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Upload").field("source", &self.source).finish_non_exhaustive()

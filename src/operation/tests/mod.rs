@@ -10,6 +10,7 @@ mod last_backup;
 mod offsite;
 mod redis;
 mod refusal;
+mod release_phase;
 mod rotation;
 mod scene;
 mod secrets;

@@ -26,6 +26,16 @@ impl Fake {
     pub(super) fn invocation(&self, unit: &str) -> PathBuf {
         self.path(&format!("run/systemd/units/invocation:{unit}"))
     }
+    /// The port that a unit listens on: the last of its environment files that names one has its way. A
+    /// worker is told one too, and does not use it.
+    fn port(&self, body: &str) -> Option<u16> {
+        let files = body.lines().filter_map(|l| l.strip_prefix("EnvironmentFile="));
+        let told = files.filter_map(|file| {
+            let text = std::fs::read_to_string(self.path(file)).unwrap_or_default();
+            text.lines().find_map(|l| l.strip_prefix("PORT=")?.trim_matches(['\'', '"']).parse().ok())
+        });
+        told.last().filter(|_| !body.contains("worker"))
+    }
     /// Leaves the link that systemd keeps for a unit that is up, as old as this moment.
     pub(super) fn mark_start(&self, unit: &str, number: usize) -> Result<()> {
         use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
@@ -117,9 +127,7 @@ impl Systemd for Fake {
                 return self.mark_start(name, state.starts);
             }
             let app = std::fs::read_link(self.path(&format!("home/{user}/app"))).unwrap_or_default();
-            let env = std::fs::read_to_string(self.path(&format!("home/{user}/.env"))).unwrap_or_default();
-            let port =
-                env.lines().find_map(|l| l.strip_prefix("PORT=")?.trim_matches(['\'', '"']).parse().ok());
+            let port = self.port(&body);
             let started = Started { user, body, app: app.to_string_lossy().into_owned(), port };
             state.units.remove(name);
             let _ = std::fs::remove_file(self.invocation(name));
