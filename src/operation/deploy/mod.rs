@@ -32,6 +32,10 @@ pub struct Upload<'a> {
     pub archive: &'a mut dyn Source,
     /// Where it comes from, for the records.
     pub source: String,
+    /// What is fetched instead, when the source is a repository.
+    pub git: Option<super::git::Order>,
+    /// Whether it has been built already.
+    pub artifact: bool,
     /// The runtime, when it is not to be detected.
     pub runtime: Option<Runtime>,
     /// The start command, when it is not to be found in the source.
@@ -50,6 +54,8 @@ impl<'a> Upload<'a> {
         Self {
             archive,
             source,
+            git: None,
+            artifact: false,
             runtime: None,
             start: None,
             terms: Terms::default(),
