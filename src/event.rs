@@ -1,6 +1,6 @@
 //! What operations say while they work. Listeners choose the words.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::plan::{Action, Plan};
 
@@ -62,6 +62,48 @@ pub enum Event<'a> {
         /// What, as a sentence.
         message: &'a str,
     },
+}
+
+/// An event that somebody else heard and wrote down.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "the fields are those of `Event`")]
+pub enum Heard {
+    /// See [`Event::Began`].
+    Began { what: String, detail: String },
+    /// See [`Event::Stepped`].
+    Stepped { action: Action, kind: String, name: String, ms: u64 },
+    /// See [`Event::Finished`].
+    Finished { what: String, detail: String, ms: u64 },
+    /// See [`Event::Output`].
+    Output { what: String, line: String },
+    /// See [`Event::Recovering`].
+    Recovering { operation: i64, verb: String },
+    /// See [`Event::Undoing`].
+    Undoing,
+    /// See [`Event::Warned`].
+    Warned { message: String },
+    /// One that is not for others, or of another version of HostKit.
+    #[serde(other)]
+    Other,
+}
+
+impl Heard {
+    /// Tells it on.
+    pub fn tell(&self, ui: &mut dyn Ui) {
+        ui.emit(match self {
+            Self::Began { what, detail } => Event::Began { what, detail },
+            Self::Stepped { action, kind, name, ms } => {
+                Event::Stepped { action: *action, kind, name, ms: *ms }
+            }
+            Self::Finished { what, detail, ms } => Event::Finished { what, detail, ms: *ms },
+            Self::Output { what, line } => Event::Output { what, line },
+            Self::Recovering { operation, verb } => Event::Recovering { operation: *operation, verb },
+            Self::Undoing => Event::Undoing,
+            Self::Warned { message } => Event::Warned { message },
+            Self::Other => return,
+        });
+    }
 }
 
 /// Somebody who listens to events.

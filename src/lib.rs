@@ -26,6 +26,7 @@ pub fn main() -> ExitCode {
         terminal: std::env::var_os("TERM").and_then(|name| name.into_string().ok()),
         directory: std::env::current_dir().ok(),
         editor: text("VISUAL").or_else(|| text("EDITOR")),
+        argv: std::env::args_os().collect(),
     };
-    cli::main(std::env::args_os().collect(), environment)
+    cli::main(environment)
 }

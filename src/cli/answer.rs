@@ -1,11 +1,12 @@
 //! What a command answers, before anybody decides how to show it.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::operation::session::Outcome;
 
 /// The answer of a command that did what it was asked.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Answer {
     /// Whether anything changed.
     pub(crate) changed: bool,

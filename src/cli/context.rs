@@ -1,6 +1,6 @@
 //! Everything a command may use, resolved once: the caller, the listener, the host, the registry.
 
-use std::{cell::RefCell, ffi::OsString, path::PathBuf, rc::Rc};
+use std::{cell::RefCell, ffi::OsString, path::PathBuf, rc::Rc, time::Duration};
 
 use anyhow::{Context as _, Result};
 
@@ -8,6 +8,7 @@ use super::{
     Cli, Verb,
     answer::Answer,
     policy::{Policy, Principal, authorize, identify},
+    survive,
 };
 use crate::{
     domain::{
@@ -20,7 +21,7 @@ use crate::{
     project::template::Templates,
     store::Store,
     system::{Attr, Host, Tripwire, editor::Taste, invoker::Caller, process},
-    ui::{Human, Quiet},
+    ui::{Human, Quiet, Recorder},
 };
 
 /// What the process was given, read in one place.
@@ -36,6 +37,8 @@ pub(crate) struct Environment {
     pub(crate) directory: Option<PathBuf>,
     /// `VISUAL`, or `EDITOR`.
     pub(crate) editor: Option<String>,
+    /// The command line.
+    pub(crate) argv: Vec<OsString>,
 }
 
 /// A listener that a session borrows and the context keeps.
@@ -45,6 +48,7 @@ struct Shared(Rc<RefCell<Listener>>);
 enum Listener {
     Human(Human),
     Quiet(Quiet),
+    Recorder(Recorder),
 }
 
 impl Ui for Shared {
@@ -52,6 +56,7 @@ impl Ui for Shared {
         match &mut *self.0.borrow_mut() {
             Listener::Human(human) => human.emit(event),
             Listener::Quiet(quiet) => quiet.emit(event),
+            Listener::Recorder(recorder) => recorder.emit(event),
         }
     }
 }
@@ -71,6 +76,12 @@ pub(crate) struct Context {
     pub(super) may_be_new: bool,
     /// The project the answer is about.
     pub(super) subject: Option<String>,
+    /// How long to wait for somebody else who works on the same project.
+    pub(super) patience: Duration,
+    /// Whether somebody has said yes to what the command asks.
+    pub(super) agreed: bool,
+    /// Whether the work ends with this process.
+    pub(super) here: bool,
 }
 
 impl Context {
@@ -92,7 +103,18 @@ impl Context {
             may_ask: terminal && !cli.no_input && !cli.json,
             may_be_new: false,
             subject: None,
+            patience: Duration::ZERO,
+            agreed: false,
+            here: cli.foreground,
         }
+    }
+
+    /// The surroundings of a call that was handed over: what it says is written down, and nobody is asked.
+    pub(super) fn handed_over(cli: &Cli, environment: Environment, recorder: Recorder, agreed: bool) -> Self {
+        let mut cx = Self::new(cli, environment);
+        cx.listener = Shared(Rc::new(RefCell::new(Listener::Recorder(recorder))));
+        (cx.may_ask, cx.agreed, cx.here) = (false, agreed, true);
+        cx
     }
 
     /// Makes the process fit to act as root.
@@ -104,7 +126,8 @@ impl Context {
     /// What was warned of while nobody listened.
     pub(super) fn warnings(&self) -> Vec<String> {
         match &*self.listener.0.borrow() {
-            Listener::Human(_) => Vec::new(),
+            // Whoever listens has been told.
+            Listener::Human(_) | Listener::Recorder(_) => Vec::new(),
             Listener::Quiet(quiet) => quiet.warnings.clone(),
         }
     }
@@ -117,7 +140,33 @@ impl Context {
             let principal = self.principal(&caller)?;
             let _permit = authorize(&principal, V::POLICY, verb.project(), &caller)?;
         }
+        if !self.here {
+            self.agreed = verb.ask(self)?;
+        }
+        if verb.survives() && self.can_hand_over()? {
+            return survive::hand_over(self, &verb);
+        }
         verb.run(self)
+    }
+
+    /// Whether there is somebody to hand work over to: a service manager, and no fakes.
+    fn can_hand_over(&self) -> Result<bool> {
+        #[cfg(feature = "fake")]
+        if self.root.is_some() {
+            return Ok(false);
+        }
+        let here = self.here || self.environment.argv.is_empty();
+        Ok(!here && self.host()?.root.meta(&layout::host::systemd_runs())?.is_some())
+    }
+
+    /// What the process was given.
+    pub(super) fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    /// Whoever listens.
+    pub(super) fn ui(&self) -> impl Ui + use<> {
+        self.listener.clone()
     }
 
     /// Who calls.
@@ -144,11 +193,18 @@ impl Context {
         Ok(identify(caller, &accounts))
     }
 
+    /// Refuses whoever may not go past the guard rails.
+    pub(super) fn may_override(&mut self) -> Result<()> {
+        let caller = self.caller()?;
+        let principal = self.principal(&caller)?;
+        Ok(authorize(&principal, Policy::Root, None, &caller).map(drop)?)
+    }
+
     #[cfg_attr(
         not(feature = "fake"),
         expect(clippy::unused_self, reason = "fakes need to know where they live")
     )]
-    fn host(&self) -> Result<Host> {
+    pub(super) fn host(&self) -> Result<Host> {
         #[cfg(feature = "fake")]
         if let Some(root) = &self.root {
             return Ok(crate::system::fake::World::kept(root)?.host(Tripwire::default()));
@@ -211,6 +267,7 @@ impl Context {
             mode,
             planned: None,
             recovered: 0,
+            patience: self.patience,
         };
         work(&mut session)
     }

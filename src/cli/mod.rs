@@ -1,7 +1,9 @@
 //! Words in, an exit status out. Knows clap and the operations; touches nothing itself.
 
 mod answer;
+mod attach;
 mod backup;
+mod backup_keep;
 mod builds;
 mod checkpoint;
 mod context;
@@ -17,12 +19,15 @@ mod meta;
 mod policy;
 mod project;
 mod provision;
+mod rails;
 mod redis;
 mod release;
 mod report;
+mod rotation;
 mod secrets;
 mod status;
 mod storage;
+mod survive;
 mod trash;
 mod values;
 mod variables;
@@ -53,6 +58,18 @@ trait Verb {
     fn project(&self) -> Option<&ProjectName> {
         None
     }
+    /// Whether its work goes on when whoever called it has gone.
+    fn survives(&self) -> bool {
+        false
+    }
+    /// Whether it reads what is on standard input.
+    fn reads_stdin(&self) -> bool {
+        false
+    }
+    /// Asks whoever calls what has to be asked before anything begins; whether they said yes.
+    fn ask(&self, _: &mut Context) -> Result<bool> {
+        Ok(false)
+    }
     /// Does it.
     fn run(self, cx: &mut Context) -> Result<Answer>;
 }
@@ -74,6 +91,9 @@ struct Cli {
     /// Ask nothing, even on a terminal
     #[arg(long, global = true, help_heading = "Output")]
     no_input: bool,
+    /// Do the work of a deploy in this process, which it ends with
+    #[arg(long, global = true, hide = true)]
+    foreground: bool,
     /// A directory that stands for `/`, with fakes for its daemons
     #[cfg(feature = "fake")]
     #[arg(long, global = true, hide = true)]
@@ -158,7 +178,10 @@ commands! {
     Init(host::InitArgs) = "init";
     Provision(provision::ProvisionArgs) = "provision";
     Deploy(release::DeployArgs) = "deploy";
+    Attach(attach::AttachArgs) = "attach";
     Rollback(release::RollbackArgs) = "rollback";
+    Resume(rails::ResumeArgs) = "resume";
+    Rails(rails::RailsArgs) = "rails";
     Releases(release::ReleasesArgs) = "releases";
     Status(status::StatusArgs) = "status";
     Logs(logs::LogsArgs) = "logs";
@@ -221,10 +244,12 @@ fn examples(calls: &[&str]) -> String {
 }
 
 /// One run of the program.
-pub(crate) fn main(mut argv: Vec<std::ffi::OsString>, env: context::Environment) -> ExitCode {
+pub(crate) fn main(env: context::Environment) -> ExitCode {
+    let mut argv = env.argv.clone();
     if let Some(well) = serve(&argv, &env) {
         return if well { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
+    survive::rename(&mut argv);
     // Help and versions work on a broken machine: nothing has been looked at yet.
     // However it was called, it is called this.
     if let Some(program) = argv.first_mut() {
@@ -259,6 +284,7 @@ fn serve(argv: &[std::ffi::OsString], env: &context::Environment) -> Option<bool
         return None;
     }
     match (verb.to_str()?, words) {
+        (survive::WORK, [name, id]) => Some(survive::work(name, id)),
         (release::PACK, [path]) => Some(source::serve(path.as_ref(), false)),
         (env::READ, [path]) => Some(source::serve(path.as_ref(), true)),
         (env::EDIT, words) => Some(editor::serve(words)),

@@ -104,6 +104,13 @@ mod tests {
     }
 
     #[test]
+    fn only_what_writes_nothing_and_tells_nothing_is_for_anybody() {
+        let anybody =
+            super::super::catalogue().into_iter().filter(|(_, policy, _)| *policy == Policy::Anyone);
+        assert_eq!(anybody.map(|(name, ..)| name).collect::<Vec<_>>(), ["completions", "help"]);
+    }
+
+    #[test]
     fn a_number_that_was_given_to_somebody_else_is_nobody() {
         let accounts = [("blog".parse().unwrap(), 2000)];
         assert_eq!(

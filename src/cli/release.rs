@@ -1,6 +1,6 @@
 //! `deploy`, `rollback` and `releases`.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, time::Duration};
 
 use anyhow::Result;
 use clap::{Args, builder::TypedValueParser};
@@ -52,6 +52,14 @@ pub(crate) struct DeployArgs {
     /// Deploy although there were too many deploys, or too many that failed; for administrators
     #[arg(long, hide_short_help = true)]
     override_ratelimit: bool,
+    /// Wait for somebody else who works on the project, for so many seconds
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "600")]
+    wait: Option<u64>,
+}
+
+/// How long to wait for somebody else.
+fn patience(wait: Option<u64>) -> Duration {
+    Duration::from_secs(wait.unwrap_or_default().min(86_400))
 }
 
 /// Refuses the empty path, which a variable without a value makes, and which would mean "here".
@@ -74,6 +82,7 @@ impl DeployArgs {
             dry_run: false,
             skip_migrate: false,
             override_ratelimit: false,
+            wait: None,
         }
     }
 }
@@ -91,6 +100,12 @@ impl Verb for DeployArgs {
     fn project(&self) -> Option<&ProjectName> {
         Some(&self.name)
     }
+    fn survives(&self) -> bool {
+        !self.dry_run
+    }
+    fn reads_stdin(&self) -> bool {
+        self.source == "-"
+    }
     fn run(self, cx: &mut Context) -> Result<Answer> {
         upload(self, cx)
     }
@@ -100,6 +115,10 @@ impl Verb for DeployArgs {
 pub(super) fn upload(args: DeployArgs, cx: &mut Context) -> Result<Answer> {
     let mode = if args.dry_run { Mode::DryRun } else { Mode::Run };
     let caller = cx.caller()?;
+    cx.patience = patience(args.wait);
+    if args.override_ratelimit {
+        cx.may_override()?;
+    }
     let path = cx.absolute(&args.source);
     let (outcome, deployed, planned) = cx.session(mode, |session| {
         // Before anything is read: a name that does not exist should not cost an upload.
@@ -161,6 +180,9 @@ pub(crate) struct RollbackArgs {
     /// Leave the environment as it is: only the code goes back
     #[arg(long, conflicts_with = "env")]
     keep_env: bool,
+    /// Wait for somebody else who works on the project, for so many seconds
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "600")]
+    wait: Option<u64>,
     /// Bring this version of the environment, as `hostkit env history` lists them
     #[arg(long, value_name = "VERSION")]
     env: Option<u32>,
@@ -182,7 +204,11 @@ impl Verb for RollbackArgs {
     fn project(&self) -> Option<&ProjectName> {
         Some(&self.name)
     }
+    fn survives(&self) -> bool {
+        !self.dry_run
+    }
     fn run(self, cx: &mut Context) -> Result<Answer> {
+        cx.patience = patience(self.wait);
         let mode = if self.dry_run { Mode::DryRun } else { Mode::Run };
         let with = match (self.keep_env, self.env) {
             (true, _) => With::Kept,

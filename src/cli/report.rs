@@ -3,6 +3,7 @@
 use std::{io::Write, process::ExitCode};
 
 use anyhow::Result;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::answer::Answer;
@@ -77,7 +78,8 @@ fn answered(
 }
 
 /// A failure, taken apart.
-struct Failure {
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Failure {
     fault: Fault,
     /// What was being done, outermost first.
     around: Vec<String>,
@@ -85,8 +87,20 @@ struct Failure {
     state: Option<String>,
 }
 
+/// A failure that was taken apart elsewhere can be an error again.
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.fault.fmt(f)
+    }
+}
+
+impl std::error::Error for Failure {}
+
 /// What went wrong, how it came about, and what is now.
-fn understand(error: &anyhow::Error) -> Failure {
+pub(super) fn understand(error: &anyhow::Error) -> Failure {
+    if let Some(told) = error.downcast_ref::<Failure>() {
+        return told.clone();
+    }
     let said = error.downcast_ref::<HostState>().map(ToString::to_string);
     let found = error.chain().find_map(|e| e.downcast_ref::<Fault>()).cloned();
     let chain = error.chain().map(ToString::to_string).filter(|c| Some(c) != said.as_ref());
@@ -102,8 +116,15 @@ fn understand(error: &anyhow::Error) -> Failure {
         fault.next.extend(advice(fault.code).map(str::to_owned));
     }
     // Whatever is refused is refused before anything is touched.
-    let refused =
-        !matches!(fault.code, Code::Internal | Code::Unhealthy | Code::Down | Code::Unfinished | Code::Drift);
+    let refused = !matches!(
+        fault.code,
+        Code::Internal
+            | Code::ReleasePhaseFailed
+            | Code::Unhealthy
+            | Code::Down
+            | Code::Unfinished
+            | Code::Drift
+    );
     let state = said.or_else(|| refused.then(|| "nothing was changed".to_owned()));
     Failure { fault, around, state }
 }

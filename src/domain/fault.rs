@@ -5,12 +5,14 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// Declares the codes, each with the exit status it ends the process with and what it means.
 macro_rules! codes {
     ($($(#[doc = $doc:literal])+ $Name:ident = $text:literal, $exit:literal;)+) => {
         /// What went wrong, by a name that never changes once released.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Code { $($(#[doc = $doc])+ $Name),+ }
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        pub enum Code { $($(#[doc = $doc])+ #[serde(rename = $text)] $Name),+ }
 
         impl Code {
             /// Every code, in the order of the exit statuses.
@@ -117,7 +119,7 @@ codes! {
 }
 
 /// One thing that went wrong: a code, a sentence, and what to type next.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
     /// The stable code.
     pub code: Code,

@@ -104,6 +104,10 @@ pub mod host {
     pub fn backups() -> HostPath {
         state().join("backups")
     }
+    /// What commands say that outlive whoever called them, a directory for each project.
+    pub fn calls() -> HostPath {
+        state().join("calls")
+    }
     /// What builds keep from one to the next, a directory for each project.
     pub fn caches() -> HostPath {
         HostPath::fixed("/var/cache/hostkit")
@@ -124,6 +128,11 @@ pub mod host {
     pub fn reload_pending() -> HostPath {
         run().join("reload-pending")
     }
+    /// Says of the running start of a unit that it is as good as what it was started from, though it is
+    /// older.
+    pub fn vouched(unit: &UnitName) -> HostPath {
+        run().join(&format!("vouched:{unit}"))
+    }
     /// Where the running nginx says which sites it has loaded.
     pub fn nginx_socket() -> HostPath {
         run().join("nginx.sock")
@@ -131,6 +140,10 @@ pub mod host {
     /// Says that nginx was told to load a configuration and was not yet seen to have done so.
     pub fn nginx_loading() -> HostPath {
         run().join("nginx-loading")
+    }
+    /// There as long as systemd runs.
+    pub fn systemd_runs() -> HostPath {
+        HostPath::fixed("/run/systemd/system")
     }
     /// Recreates [`run`] at boot.
     pub fn tmpfiles() -> HostPath {
@@ -316,6 +329,35 @@ impl ProjectName {
     /// Its main unit.
     pub fn unit(&self) -> UnitName {
         UnitName(format!("hostkit-{self}.service"))
+    }
+    /// The unit of the `n`-th process of a kind, counted from 1.
+    pub fn process_unit(&self, kind: &str, n: u16) -> UnitName {
+        UnitName(format!("hostkit-{self}_{kind}-{n}.service"))
+    }
+    /// The unit of a process that runs at certain times, and the timer that starts it.
+    pub fn cron_units(&self, kind: &str) -> (UnitName, UnitName) {
+        let unit = |suffix: &str| UnitName(format!("hostkit-{self}_{kind}-cron.{suffix}"));
+        (unit("service"), unit("timer"))
+    }
+    /// The unit of the instance that answers while the others are started anew.
+    pub fn surge_unit(&self) -> UnitName {
+        UnitName(format!("hostkit-{self}_surge.service"))
+    }
+    /// What an instance is told besides [`Self::env`]: a port of its own.
+    pub fn port_file(&self, instance: &str) -> HostPath {
+        self.home().join(&format!(".env.{instance}"))
+    }
+    /// What its commands say that outlive whoever called them. The number is never given out twice.
+    pub fn calls(&self, uid: u32) -> HostPath {
+        host::calls().join(&format!("{self}.{uid}"))
+    }
+    /// What one of them says; `id` is made of digits and `-`.
+    pub fn call(&self, uid: u32, id: &str) -> HostPath {
+        self.calls(uid).join(&format!("{id}.jsonl"))
+    }
+    /// The unit that one of them works in.
+    pub fn call_unit(&self, id: &str) -> UnitName {
+        UnitName(format!("hostkit-{self}_call-{id}.service"))
     }
     /// The unit that its migrations run in.
     pub fn release_unit(&self) -> UnitName {

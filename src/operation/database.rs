@@ -1,5 +1,7 @@
 //! A project's database: made, taken away, given another password, copied into another.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result, bail};
 
 use super::{
@@ -17,8 +19,11 @@ use crate::{
     event::Event,
     plan::{Foreign, Plan},
     project::{ProjectSpec, database::Database},
-    resource::{Any, Cluster},
-    system::postgres::{GROUP, Login, OLDEST, not_installed},
+    resource::{Any, Cluster, Resource, Role},
+    system::{
+        postgres::{GROUP, Login, OLDEST, PORT, not_installed, verifier},
+        vault,
+    },
 };
 
 /// What keeps projects apart on this host's server, if it has one. A server that is down is left as it
@@ -150,7 +155,10 @@ pub fn rotate(session: &mut Session<'_>, name: &ProjectName, now: bool) -> Resul
     let old = database.login.other().role(name);
     spec.database = Some(database);
     // What runs goes on with the password it knows; nobody who asks it something meets a closed door.
-    let concerned = |r: &Any| now || !matches!(r, Any::Unit(_) | Any::Service(_) | Any::Site(_));
+    let concerned = |r: &Any| {
+        matches!(r, Any::Role(_) | Any::Database(_) | Any::EnvFile(_))
+            || now && matches!(r, Any::Unit(_) | Any::Service(_))
+    };
     let all = session.wanted(&spec)?;
     let owned = session.store.owned(name.as_str())?.into_iter().filter(concerned).collect();
     let wanted = all.iter().filter(|r| concerned(r)).cloned().collect();
@@ -181,9 +189,36 @@ pub(super) fn drop_gone(session: &mut Session<'_>, uid: u32) -> Result<usize> {
     }
     // The longer name is the second login's, who is a member of the other one.
     for role in roles.iter().rev() {
+        if session.host.postgres.is_owner(role)? {
+            hand_back(session, uid, role)?;
+        }
         session.host.postgres.drop_role(role).with_context(|| format!("dropping the role `{role}`"))?;
     }
     Ok(databases.len())
+}
+
+/// Gives what one of a project's logins made as itself to the project's role. Done in the project's database
+/// by a login made for it, which is a member of both: the superuser never enters.
+fn hand_back(session: &mut Session<'_>, uid: u32, from: &SqlName) -> Result<()> {
+    let projects = session.store.projects()?.into_iter().map(|row| row.spec);
+    let Some(spec) = projects.into_iter().find(|spec| spec.uid == uid && spec.database.is_some()) else {
+        return Ok(());
+    };
+    let owner = spec.name.database();
+    let name = SqlName::own(&format!("{owner}_heir")).gone(uid);
+    let password = vault::password()?;
+    let heir = Role {
+        name: name.clone(),
+        gone: name.clone(),
+        verifier: Some(verifier(&password)),
+        within: [SqlName::own(GROUP), owner.clone(), from.clone()].into(),
+        settings: BTreeMap::new(),
+    };
+    heir.apply(&mut session.host)?;
+    let url = Secret::new(format!("postgresql://{name}:{}@localhost:{PORT}/{owner}", password.reveal()));
+    let given = session.host.postgres.reassign(&Login { account: uid, url }, from, &owner);
+    session.host.postgres.drop_role(&name)?;
+    given.with_context(|| format!("giving what `{from}` made to `{owner}`"))
 }
 
 /// The same where a failure costs nothing but room: `gc` comes back to it.

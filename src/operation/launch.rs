@@ -88,6 +88,7 @@ pub(super) fn prepare(host: &Host, spec: &ProjectSpec, tree: &Tree, app: App) ->
         health_grace: app.health.grace,
         strategy: app.strategy,
         processes,
+        drain: app.health.drain,
     };
     Ok(Ready { launch, recipe: app.recipe, shared: app.shared, why: app.why, warnings: app.warnings })
 }

@@ -19,8 +19,9 @@ use crate::{
     },
     plan::{Foreign, Plan},
     project::{
-        ProjectSpec, Rails,
+        ProjectSpec, Rails, Stage,
         builder::Builder,
+        config::HealthConfig,
         schedule::{Clock, Schedule},
     },
 };
@@ -161,6 +162,9 @@ fn fresh(session: &Session<'_>, wish: &Wish) -> Result<ProjectSpec> {
         storage: None,
         build: None,
         rails: Rails::default(),
+        stage: Stage::Settled,
+        scale: std::collections::BTreeMap::new(),
+        health: HealthConfig::default(),
     })
 }
 

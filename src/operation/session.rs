@@ -1,12 +1,12 @@
 //! One command's use of the host: who calls, what is locked, what is said.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Result, bail};
 
 use super::{
     backup::restore::settle,
-    execute,
+    execute, handover,
     recovery::{lock_name, recover},
 };
 use crate::{
@@ -19,12 +19,15 @@ use crate::{
     plan::Plan,
     project::{ProjectSpec, template::Templates},
     store::{ProjectRow, Registry, Store, Work},
-    system::{Host, lock::Lock, systemd::invocation},
+    system::{Host, lock::Lock, process, systemd::invocation},
 };
 
 /// What must stay free for the host itself, whatever is deployed.
 const RESERVE_BYTES: u64 = 200 << 20;
 const RESERVE_INODES: u64 = 2000;
+
+/// How often a lock that is waited for is tried.
+const PACE: Duration = Duration::from_millis(100);
 
 /// Whether a plan is carried out or only shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +67,8 @@ pub struct Session<'a> {
     pub planned: Option<Plan>,
     /// How many interrupted operations have been undone.
     pub recovered: usize,
+    /// How long to wait for somebody else who works on the same project.
+    pub patience: Duration,
 }
 
 impl std::fmt::Debug for Session<'_> {
@@ -92,7 +97,7 @@ impl Session<'_> {
             return Ok(Held(Vec::new()));
         }
         let what = format!("{verb} {owner}");
-        let lock = Lock::take(&self.locks(), lock_name(owner), what.trim_end(), self.host.clock.now())?;
+        let lock = self.lock(owner, what.trim_end())?;
         self.recovered += recover(owner, &self.locks(), &mut self.host, &mut self.store, self.ui)?;
         // Only in what is ours: a name may be a person's, whose home is no place of HostKit's.
         if let Ok(name) = owner.parse()
@@ -103,8 +108,28 @@ impl Session<'_> {
                 let message = format!("a restore that died has left something beside the data: {error:#}");
                 self.ui.emit(Event::Warned { message: &message });
             }
+            if !handover::replaces_all(verb)
+                && let Err(error) = handover::settle(self, &name)
+            {
+                let message = format!("a handover that was interrupted could not be finished: {error:#}");
+                self.ui.emit(Event::Warned { message: &message });
+            }
         }
         Ok(Held(vec![lock]))
+    }
+
+    /// Takes the lock of an owner, or waits for it as long as may be waited.
+    fn lock(&self, owner: &str, what: &str) -> Result<Lock> {
+        let (clock, name) = (&self.host.clock, lock_name(owner));
+        let deadline = clock.elapsed() + self.patience;
+        while clock.elapsed() < deadline {
+            if let Ok(lock) = Lock::attempt(&self.locks(), name, what, clock.now())? {
+                return Ok(lock);
+            }
+            process::keep_going()?;
+            clock.sleep(PACE);
+        }
+        Lock::take(&self.locks(), name, what, clock.now())
     }
 
     /// Removes what a deploy, a backup or a restore that died outside of an operation has left; the

@@ -1,10 +1,16 @@
 //! Looking at everything: what differs from the registry, and putting it right.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
 use serde::Serialize;
 
 use super::{
-    backup::{offsite::Shelf, schedule::overdue},
+    backup::{
+        offsite::Shelf,
+        schedule::{damaged, overdue},
+    },
+    database::gone,
     environment::bring_back,
     init::VAULT_KEY,
     session::{Mode, Outcome, Session},
@@ -90,11 +96,35 @@ pub fn doctor(session: &Session<'_>, only: Option<&ProjectName>) -> Result<Surve
         }
     }
     let shelf = examine_target(session, &mut survey);
+    let seen = Seen {
+        shelf,
+        // A server that is down was found out already.
+        leftovers: gone(session).unwrap_or_default(),
+        failed: failed(session)?,
+    };
+    if only.is_none() && seen.failed.contains("hostkit-gc.service") {
+        survey.find("", "unit:hostkit-gc.service", "failed", "journalctl -u hostkit-gc -n 20");
+    }
     for name in names {
         examine(session, &name, &mut survey)?;
-        examine_backups(session, &name, shelf.as_ref(), &mut survey)?;
+        examine_backups(session, &name, &seen, &mut survey)?;
     }
     Ok(survey)
+}
+
+/// What is looked at once for all projects.
+struct Seen {
+    /// What lies at the target for copies of backups.
+    shelf: Option<Shelf>,
+    /// Accounts from whose databases something was taken away and not yet dropped.
+    leftovers: Vec<u32>,
+    /// Units of HostKit's that have failed.
+    failed: BTreeSet<String>,
+}
+
+fn failed(session: &Session<'_>) -> Result<BTreeSet<String>> {
+    let units = session.host.systemd.list()?.into_iter();
+    Ok(units.filter(|(_, status)| status.active == "failed").map(|(name, _)| name).collect())
 }
 
 fn examine_host(session: &Session<'_>, survey: &mut Survey) -> Result<()> {
@@ -140,7 +170,8 @@ fn examine(session: &Session<'_>, owner: &str, survey: &mut Survey) -> Result<()
             if plan.is_noop() {
                 for service in owned.iter().filter_map(running) {
                     survey.checks += 1;
-                    if let Err(reason) = probe(&service.health, &session.host) {
+                    let Some(health) = &service.health else { continue };
+                    if let Err(reason) = probe(health, &session.host) {
                         let what = format!("health:{}", service.unit);
                         survey.find(owner, what, format!("{reason:#}"), format!("hostkit logs {owner}"));
                     }
@@ -170,20 +201,28 @@ fn examine_target(session: &Session<'_>, survey: &mut Survey) -> Option<Shelf> {
 }
 
 /// Whether the backups and their copies are made that are to be made.
-fn examine_backups(
-    session: &Session<'_>,
-    name: &str,
-    shelf: Option<&Shelf>,
-    survey: &mut Survey,
-) -> Result<()> {
+fn examine_backups(session: &Session<'_>, name: &str, seen: &Seen, survey: &mut Survey) -> Result<()> {
     let Some(row) = session.store.project(&name.parse()?)? else { return Ok(()) };
+    survey.checks += 2 + usize::from(row.spec.backups.is_some());
+    if let Some((id, why)) = damaged(session, &row.spec)? {
+        survey.find(name, format!("backup:{id}"), why, format!("hostkit backup create {name}"));
+    }
     if row.spec.backups.is_some() {
-        survey.checks += 1;
+        let unit = row.spec.name.backup_unit().0;
+        if seen.failed.contains(unit.as_str()) {
+            survey.find(name, format!("unit:{unit}"), "failed", format!("journalctl -u {unit} -n 20"));
+        }
+    }
+    if session.host.root.meta(&row.spec.name.restoring(row.spec.uid))?.is_some() {
+        let problem = "something lies beside it: a restore runs, or has died";
+        survey.find(name, "data", problem, "hostkit gc");
+    } else if seen.leftovers.contains(&row.spec.uid) {
+        survey.find(name, "database", "one that was taken away is still there", "hostkit gc");
     }
     if let Some(problem) = overdue(session, &row.spec)? {
         survey.find(name, "backups", problem, format!("hostkit backup create {name}"));
     }
-    if let Some(shelf) = shelf
+    if let Some(shelf) = &seen.shelf
         && let Some(problem) = shelf.behind(session, &row.spec)?
     {
         survey.find(name, "backups", problem, format!("hostkit backup create {name}"));

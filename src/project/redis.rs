@@ -83,7 +83,7 @@ impl Redis {
                 unit: unit(name),
                 socket: HostPath::fixed("/run").join(&format!("hostkit-redis-{name}")).join("hostkit.sock"),
                 key: host::secrets().join(&format!("redis-{name}")),
-                users: data(name).join("users.acl"),
+                users: host::etc().join(&format!("redis-{name}.acl")),
             },
         }
     }

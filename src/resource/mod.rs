@@ -25,6 +25,7 @@ mod release;
 mod role;
 mod service;
 mod site;
+mod standing;
 mod timer;
 mod tree_swap;
 mod unit;
@@ -58,6 +59,7 @@ pub use self::{
     role::Role,
     service::{Health, Service, probe},
     site::Site,
+    standing::Standing,
     timer::Timer,
     tree_swap::TreeSwap,
     unit::Unit,
@@ -214,4 +216,5 @@ kinds! {
     service::Service,
     timer::Timer,
     site::Site,
+    standing::Standing,
 }

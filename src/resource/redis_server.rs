@@ -96,6 +96,23 @@ impl RedisServer {
         Ok(older(&self.conf.path)? && older(&self.unit.path)?)
     }
 
+    /// How it is set, and whether its users are as wanted in it and in its file; `None` when it lets nobody in.
+    fn inside(
+        &self,
+        saved: &BTreeMap<String, Vec<String>>,
+        host: &Host,
+    ) -> Result<Option<(Settings, bool, bool)>> {
+        let Entry::Open(settings) = self.enter(host)? else { return Ok(None) };
+        let commands = host.redis.commands(&self.door)?;
+        let (mut live, mut kept) = (true, true);
+        for (name, words) in self.users(host)? {
+            let has = host.redis.user(&self.door, &name)?;
+            live &= same(has.as_deref(), Some(&words), &commands);
+            kept &= same(saved.get(&name).map(Vec::as_slice), Some(&words), &commands);
+        }
+        Ok(Some((settings, live, kept)))
+    }
+
     fn fits(&self, settings: &Settings) -> bool {
         settings.databases >= self.databases
             && settings.users == self.door.users.to_string()
@@ -105,14 +122,18 @@ impl RedisServer {
 
     /// Has these users in the server and in its file, and no others of their names.
     fn seat(&self, users: &BTreeMap<String, Vec<String>>, host: &mut Host) -> Result<()> {
-        match host.redis.enter(&self.door)? {
+        match self.enter(host)? {
             Entry::Open(settings) if settings.users == self.door.users.to_string() => {
                 for name in [ADMIN, DEFAULT] {
                     if let Some(words) = users.get(name) {
                         host.redis.set_user(&self.door, name, words)?;
                     }
                 }
-                host.redis.save_users(&self.door)
+                if self.door.is_private() {
+                    self.write(users, host)
+                } else {
+                    host.redis.save_users(&self.door)
+                }
             }
             _ => self.write(users, host),
         }
@@ -125,12 +146,16 @@ impl RedisServer {
             .iter()
             .fold(before, |text, name| acl::put(&text, name, users.get(*name).map(Vec::as_slice)));
         let (uid, gid) = self.account;
+        // Only the server that many share writes the file itself.
+        let uid = if self.door.is_private() { 0 } else { uid };
         host.root.replace(&self.door.users, after.as_bytes(), Attr { uid, gid, mode: 0o640 })
     }
 
     /// Starts it anew, and waits until it lets HostKit in.
     fn start(&self, host: &mut Host) -> Result<()> {
-        host.redis.keep(&self.door)?;
+        if !self.door.is_private() {
+            host.redis.keep(&self.door)?;
+        }
         host.systemd.restart(&self.door.unit)?;
         let deadline = host.clock.elapsed() + OPEN_WITHIN;
         loop {
@@ -152,20 +177,24 @@ impl RedisServer {
         }
     }
 
-    /// Whether it is a server of the distribution's, which stays when HostKit goes.
-    fn is_shared(&self) -> bool {
-        self.unit.unit != self.door.unit
+    /// Knocks. A project's own server that says nothing, or nonsense, lets nobody in: it can be started
+    /// anew, and taken away, all the same.
+    fn enter(&self, host: &Host) -> Result<Entry> {
+        match host.redis.enter(&self.door) {
+            Err(_) if self.door.is_private() => Ok(Entry::Shut),
+            entry => entry,
+        }
     }
 
     /// Takes everything of HostKit's away from it.
     fn leave(&self, found: &Found, host: &mut Host) -> Result<()> {
-        if !self.is_shared() && host.root.meta(&self.unit.path)?.is_some() {
+        if self.door.is_private() && host.root.meta(&self.unit.path)?.is_some() {
             host.systemd.stop(&self.door.unit)?;
         }
         self.unit.restore(&found.unit, host)?;
         self.conf.restore(&found.conf, host)?;
         // What still answers there has HostKit's settings; it goes back to its own.
-        if self.is_shared() && host.redis.enter(&self.door)? != Entry::Down {
+        if !self.door.is_private() && host.redis.enter(&self.door)? != Entry::Down {
             host.redis.keep(&self.door)?;
             host.systemd.restart(&self.door.unit)?;
         }
@@ -191,19 +220,11 @@ impl Resource for RedisServer {
         let text = file_of_users(&self.door, host)?;
         let in_file = |name: &&str| acl::find(&text, name).map(|words| ((*name).to_owned(), masked(words)));
         let users: BTreeMap<_, _> = [ADMIN, DEFAULT].iter().filter_map(in_file).collect();
-        let wanted = self.users(host)?;
-        let (mut runs, mut live, mut saved) = (None, false, false);
-        if let Entry::Open(settings) = host.redis.enter(&self.door)? {
-            let commands = host.redis.commands(&self.door)?;
-            live = true;
-            saved = true;
-            for (name, words) in &wanted {
-                let has = host.redis.user(&self.door, name)?;
-                live &= same(has.as_deref(), Some(words), &commands);
-                saved &= same(users.get(name).map(Vec::as_slice), Some(words), &commands);
-            }
-            runs = Some(settings);
+        let (runs, live, saved) = match self.inside(&users, host) {
+            Err(_) if self.door.is_private() => None,
+            inside => inside?,
         }
+        .map_or((None, false, false), |(settings, live, saved)| (Some(settings), live, saved));
         Ok(Found {
             conf: self.conf.observe(host)?,
             unit: self.unit.observe(host)?,

@@ -1,7 +1,8 @@
 //! A user of a Redis server: who may log in with which passwords, and do what.
 //!
 //! A change is live at once, and lasts only when the server has written its users down. Both are looked
-//! at: what the server says, and what its file holds.
+//! at: what the server says, and what its file holds. The file of a project's own server is HostKit's to
+//! write, and lies where the project cannot change it.
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,7 @@ use super::{Resource, State};
 use crate::{
     domain::acl::{self, Commands, Grant},
     system::{
-        Host,
+        Attr, Host,
         redis::{Door, Entry, sum},
     },
 };
@@ -43,12 +44,42 @@ pub struct Found {
 }
 
 impl RedisUser {
+    /// The user as the server has it.
+    fn awake(&self, host: &Host) -> Result<Found> {
+        if !is_awake(&self.door, host)? {
+            return self.asleep(host);
+        }
+        let commands = host.redis.commands(&self.door)?;
+        let words = host.redis.user(&self.door, &self.user)?;
+        let saved = acl::find(&file_of_users(&self.door, host)?, &self.user);
+        let unsaved = !same(words.as_deref(), saved.as_deref(), &commands);
+        let fits = words.is_some() && same(words.as_deref(), Some(&self.words()), &commands);
+        Ok(Found { words, fits, unsaved })
+    }
+
     /// The user of a server that does not run: as its file has it. Which commands the words come to,
     /// only a running server could say.
     fn asleep(&self, host: &Host) -> Result<Found> {
         let words = acl::find(&file_of_users(&self.door, host)?, &self.user).map(masked);
         let fits = words.as_deref().is_some_and(|w| Grant::outline(w) == Grant::outline(&self.words()));
         Ok(Found { words, fits, unsaved: false })
+    }
+
+    /// Has the server let the user do this and no more, or know none, now and after its next start.
+    fn put(&self, words: Option<&[String]>, host: &mut Host) -> Result<()> {
+        if !self.door.is_private() {
+            self.tell(words, host)?;
+            return host.redis.save_users(&self.door);
+        }
+        write_users(&self.door, &[(self.user.as_str(), words)], host)?;
+        if is_awake(&self.door, host)? { self.tell(words, host) } else { Ok(()) }
+    }
+
+    fn tell(&self, words: Option<&[String]>, host: &mut Host) -> Result<()> {
+        match words {
+            None => host.redis.remove_user(&self.door, &self.user),
+            Some(words) => host.redis.set_user(&self.door, &self.user, words),
+        }
     }
 
     fn words(&self) -> Vec<String> {
@@ -72,6 +103,25 @@ pub(super) fn file_of_users(door: &Door, host: &Host) -> Result<String> {
     String::from_utf8(bytes).with_context(|| format!("`{}` is not UTF-8", door.users))
 }
 
+/// Whether a server runs and can be asked. One of a project's own that says nothing, or nonsense, is as good
+/// as down: what it knows of users then is what stands in its file.
+pub(super) fn is_awake(door: &Door, host: &Host) -> Result<bool> {
+    match host.redis.enter(door) {
+        Ok(entry) if door.is_private() => Ok(matches!(entry, Entry::Open(_))),
+        Ok(entry) => Ok(entry != Entry::Down),
+        Err(_) if door.is_private() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes these users, or that there are none of these names, into a file that HostKit keeps for a server.
+pub(super) fn write_users(door: &Door, users: &[(&str, Option<&[String]>)], host: &mut Host) -> Result<()> {
+    let attr = host.root.meta(&door.users)?.map_or(Attr::root(0o600), |meta| meta.attr);
+    let before = file_of_users(door, host)?;
+    let after = users.iter().fold(before, |text, (name, words)| acl::put(&text, name, *words));
+    host.root.replace(&door.users, after.as_bytes(), attr)
+}
+
 /// Whether two users, or two absences, come to the same.
 pub(super) fn same(a: Option<&[String]>, b: Option<&[String]>, commands: &Commands) -> bool {
     a.map(|words| Grant::of(words, commands)) == b.map(|words| Grant::of(words, commands))
@@ -85,15 +135,10 @@ impl Resource for RedisUser {
         format!("{}@{}", self.user, self.door.unit.as_str().trim_end_matches(".service"))
     }
     fn observe(&self, host: &Host) -> Result<Found> {
-        if host.redis.enter(&self.door)? == Entry::Down {
-            return self.asleep(host);
+        match self.awake(host) {
+            Err(_) if self.door.is_private() => self.asleep(host),
+            found => found,
         }
-        let commands = host.redis.commands(&self.door)?;
-        let words = host.redis.user(&self.door, &self.user)?;
-        let saved = acl::find(&file_of_users(&self.door, host)?, &self.user);
-        let unsaved = !same(words.as_deref(), saved.as_deref(), &commands);
-        let fits = words.is_some() && same(words.as_deref(), Some(&self.words()), &commands);
-        Ok(Found { words, fits, unsaved })
     }
     fn compare(&self, found: &Found) -> State {
         match (&found.words, found.fits, found.unsaved) {
@@ -106,19 +151,18 @@ impl Resource for RedisUser {
     }
     fn apply(&self, host: &mut Host) -> Result<()> {
         let _held = host.hold(self.door.unit.as_str())?;
-        host.redis.set_user(&self.door, &self.user, &self.words())?;
-        host.redis.save_users(&self.door)
+        self.put(Some(&self.words()), host)
     }
     fn restore(&self, found: &Found, host: &mut Host) -> Result<()> {
         let _held = host.hold(self.door.unit.as_str())?;
         if self.observe(host)? == *found {
             return Ok(());
         }
-        match &found.words {
-            None => host.redis.remove_user(&self.door, &self.user)?,
-            Some(words) => host.redis.set_user(&self.door, &self.user, words)?,
+        match self.put(found.words.as_deref(), host) {
+            // What it says is the project's; what its file says is what it starts from.
+            Err(_) if self.door.is_private() && self.asleep(host)?.words == found.words => Ok(()),
+            put => put,
         }
-        host.redis.save_users(&self.door)
     }
     #[cfg(test)]
     fn sample() -> Option<Self> {

@@ -171,6 +171,14 @@ impl Tool {
         Ok((self.spawn(&mut command)?, reader))
     }
 
+    /// Starts it with this process's standard input, in a process group of its own, so that nobody who
+    /// interrupts this process interrupts it; and leaves it alone.
+    pub fn leave<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Result<()> {
+        let mut command = self.command();
+        command.args(args).stdin(Stdio::inherit()).stdout(Stdio::null()).stderr(Stdio::null());
+        self.spawn(command.process_group(0)).map(drop)
+    }
+
     /// Becomes the program: it has this process's terminal and ends for it. Returns only to say why
     /// it could not.
     pub fn become_it<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> anyhow::Error {
@@ -354,6 +362,25 @@ mod tests {
         assert_eq!(seen, format!("LC_ALL=C\nPATH={PATH}\nPGPASSWORD=s3cret\n"));
         // The thread that gave them up is gone: this process may still become what it was.
         assert!(!prctl::get_no_new_privs().unwrap());
+    }
+
+    #[test]
+    fn a_program_of_an_account_has_no_terminal_to_type_into() {
+        let (uid, gid) = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
+        let session = |tool: Tool| -> i32 {
+            let status = said(tool.start(["/proc/self/stat"], Stdio::null(), Stdio::piped()).unwrap());
+            // The fields after the name: state, parent, group, session, terminal.
+            let rest = status.rsplit_once(") ").unwrap().1.to_owned();
+            let fields: Vec<i32> = rest.split(' ').skip(1).take(4).map(|f| f.parse().unwrap()).collect();
+            if fields[2] != nix::unistd::getsid(None).unwrap().as_raw() {
+                assert_eq!(fields[3], 0, "it has a controlling terminal");
+            }
+            fields[2]
+        };
+        let ours = nix::unistd::getsid(None).unwrap().as_raw();
+        let cat = || Tool::find("cat", "coreutils").unwrap();
+        assert_eq!(session(cat()), ours, "the control");
+        assert_ne!(session(cat().by(uid, gid)), ours);
     }
 
     #[test]

@@ -15,6 +15,9 @@ use crate::domain::layout::UnitName;
 
 /// How long a line may be before it is cut into several, in bytes.
 const LONGEST: usize = 4096;
+/// Starts another program and becomes it. `systemd-run` looks for the program in its own tree of files,
+/// and the job may have another one.
+const STARTER: [&str; 4] = ["/usr/bin/nice", "-n", "0", "--"];
 /// How often to look whether somebody wants to stop.
 const PACE: Duration = Duration::from_millis(100);
 
@@ -84,6 +87,7 @@ pub(super) fn run(job: &Job, said: &mut dyn FnMut(&str)) -> Result<End> {
     arguments.push(format!("--property=RuntimeMaxSec={}", job.patience.as_secs()));
     arguments.extend(job.settings.iter().map(|line| format!("--property={line}")));
     arguments.push("--".to_owned());
+    arguments.extend(STARTER.map(str::to_owned));
     arguments.extend(job.argv.iter().cloned());
     let (child, output) = Tool::find("systemd-run", "systemd")?.start_merged(&arguments)?;
     let ended = listen(child, output, said);
@@ -106,6 +110,30 @@ pub(super) fn run(job: &Job, said: &mut dyn FnMut(&str)) -> Result<End> {
         });
     }
     Ok(End::of(&end))
+}
+
+/// Starts a job that goes on whatever becomes of this process. With `stdin` it reads what this process
+/// would have read; it writes nowhere.
+pub(super) fn detach(job: &Job, stdin: bool) -> Result<()> {
+    let mut arguments: Vec<String> =
+        ["--quiet", "--collect", "--service-type=exec"].map(str::to_owned).to_vec();
+    if stdin {
+        // `systemd-run` hands its own on, and stays until the unit ends.
+        arguments.push("--pipe".to_owned());
+    }
+    arguments.push(format!("--unit={}", job.unit));
+    arguments.push(format!("--description={}", job.description));
+    arguments.extend(job.settings.iter().map(|line| format!("--property={line}")));
+    arguments.push("--".to_owned());
+    arguments.extend(job.argv.iter().cloned());
+    let run = Tool::find("systemd-run", "systemd")?;
+    if stdin { run.leave(&arguments) } else { run.run(&arguments).map(drop) }
+        .context("starting a unit for the work")
+}
+
+/// Asks the main process of a job to stop.
+pub(super) fn interrupt(unit: &UnitName) -> Result<()> {
+    systemctl()?.output(["kill", "--kill-who=main", "--signal=SIGINT", unit.as_str()]).map(drop)
 }
 
 /// Ends a job, whoever started it.

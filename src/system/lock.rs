@@ -142,6 +142,18 @@ mod tests {
     }
 
     #[test]
+    fn a_lock_that_is_held_for_a_moment_is_nobodys_work() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = Lock::take(dir.path(), "blog", "deploy blog", Timestamp::now()).unwrap();
+        let other = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(100));
+            drop(held);
+        });
+        Lock::take(dir.path(), "blog", "rollback blog", Timestamp::now()).unwrap();
+        other.join().unwrap();
+    }
+
+    #[test]
     fn short_work_of_others_is_waited_for() {
         let dir = tempfile::tempdir().unwrap();
         let held = Lock::take(dir.path(), "host", "provision blog", Timestamp::now()).unwrap();

@@ -60,6 +60,11 @@ pub trait Systemd: fmt::Debug {
     fn work(&mut self, job: &build::Job, hear: &mut dyn FnMut(&str)) -> Result<Ending>;
     /// Runs a program once, hands on every line it writes, and waits until nothing of it is left.
     fn run(&mut self, job: &Job, said: &mut dyn FnMut(&str)) -> Result<End>;
+    /// Starts a program in a unit of its own that outlives this process. With `stdin` it reads what this
+    /// process would have read.
+    fn detach(&mut self, job: &Job, stdin: bool) -> Result<()>;
+    /// Asks the main process of a unit to stop, as Ctrl-C does.
+    fn interrupt(&mut self, unit: &UnitName) -> Result<()>;
     /// Checks a unit file's text with systemd's own judge.
     fn verify(&self, unit: &UnitName, text: &str) -> Result<()>;
 }
@@ -127,6 +132,12 @@ impl Systemd for Systemctl {
     }
     fn run(&mut self, job: &Job, said: &mut dyn FnMut(&str)) -> Result<End> {
         job::run(job, said)
+    }
+    fn detach(&mut self, job: &Job, stdin: bool) -> Result<()> {
+        job::detach(job, stdin)
+    }
+    fn interrupt(&mut self, unit: &UnitName) -> Result<()> {
+        job::interrupt(unit)
     }
     fn work(&mut self, job: &build::Job, hear: &mut dyn FnMut(&str)) -> Result<Ending> {
         build::run(job, hear)

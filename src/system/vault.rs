@@ -117,11 +117,8 @@ impl Vault {
 
     fn read(&self) -> Result<Key> {
         let path = self.path.display();
-        let lost = |why: String| {
-            Fault::new(Code::VaultKey, why)
-                .next(format!("put `{path}` back from your copy"))
-                .next("hostkit init    # makes one if this host never had one")
-        };
+        let lost =
+            |why: String| Fault::new(Code::VaultKey, why).next(format!("put `{path}` back from your copy"));
         let file = File::open(&self.path);
         let mut file = file.map_err(|e| lost(format!("the master key `{path}` cannot be read: {e}")))?;
         let meta = file.metadata().context("looking at the master key")?;

@@ -4,6 +4,7 @@
 //! an operation that is under way.
 
 mod plan;
+mod recorder;
 
 use std::{
     io::{IsTerminal, Write},
@@ -12,7 +13,7 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-pub use self::plan::show as show_plan;
+pub use self::{plan::show as show_plan, recorder::Recorder};
 use crate::{
     event::{Event, Ui},
     plan::Action,

@@ -136,7 +136,39 @@ fn open(session: &Session<'_>, path: &HostPath) -> Result<Opened> {
     Reader::open(file, &Key::of(&session.host.vault)?)
 }
 
-/// The named backup of a project, or its newest one that can be read. One that lies only at the target
+/// The newest backup of a project on this host. One that cannot be read is not passed over in silence: what
+/// came after the one before it would be lost.
+fn newest(session: &Session<'_>, name: &ProjectName, uid: u32, scope: Scope) -> Result<Option<Stored>> {
+    let all: Vec<Stored> = stored(session, name, uid)?.into_iter().filter(|s| s.scope == scope).collect();
+    let Some(newest) = all.first() else { return Ok(None) };
+    if newest.inside.is_ok() {
+        return Ok(Some(newest.clone()));
+    }
+    let Err(error) = open(session, &newest.path) else { return Ok(Some(newest.clone())) };
+    let word = scope.word();
+    let whole = all.iter().find(|s| s.inside.is_ok());
+    match error.downcast::<Fault>() {
+        Ok(fault) if fault.code == Code::InvalidBackup => {
+            let (id, why) = (&newest.id, fault.message);
+            let (before, next) = match whole {
+                Some(whole) => (
+                    format!("the newest that can be read is `{}`", whole.id),
+                    format!("hostkit {word} restore {name} {}", whole.id),
+                ),
+                None => ("there is no other".to_owned(), format!("hostkit {word} create {name}")),
+            };
+            let message = format!("the newest {word} of `{name}`, `{id}`, is damaged ({why}); {before}");
+            Err(Fault::new(Code::InvalidBackup, message)
+                .next(next)
+                .next(format!("hostkit {word} delete {name} {id}"))
+                .into())
+        }
+        Ok(fault) => Err(fault.into()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The named backup of a project, or its newest one. One that lies only at the target
 /// for copies is fetched.
 fn choose(
     session: &mut Session<'_>,
@@ -145,12 +177,13 @@ fn choose(
     scope: Scope,
     id: Option<&BackupId>,
 ) -> Result<(BackupId, Opened)> {
+    // Without it none can be read, which says nothing of the backups.
+    Key::of(&session.host.vault)?;
     let here = if let Some(id) = id {
         let path = name.backup(uid, id, scope);
         session.host.root.meta(&path)?.map(|_| path)
     } else {
-        let fit = |s: &Stored| s.scope == scope && s.inside.is_ok();
-        stored(session, name, uid)?.into_iter().find(fit).map(|s| s.path)
+        newest(session, name, uid, scope)?.map(|s| s.path)
     };
     let found = match here {
         Some(path) => Some(open(session, &path)?),
@@ -268,6 +301,9 @@ pub(super) fn revive(session: &mut Session<'_>, spec: &ProjectSpec) -> Result<()
     if spec.database.is_none() && spec.redis.is_none() {
         return Ok(());
     }
+    // One that cannot be read may be the last: nothing comes back empty for that.
+    Key::of(&session.host.vault)?;
+    newest(session, &spec.name, spec.uid, Scope::Backup)?;
     let is_last = |s: &Stored| s.inside.as_ref().is_ok_and(|(reason, _)| *reason == Reason::Final);
     let Some(backup) = stored(session, &spec.name, spec.uid)?.into_iter().find(is_last) else {
         let message = "there is no last backup: database and Redis come back empty";

@@ -15,10 +15,18 @@ use crate::{
     },
 };
 
+/// How much a server of a project's own may say beyond what it can hold, in bytes.
+const SLACK: u64 = 64 << 20;
+
 /// Writes what is in a project's database; says how many keys.
 pub(super) fn dump(session: &Session<'_>, spec: &ProjectSpec, out: &mut dyn Write) -> Result<u64> {
     let Some(redis) = &spec.redis else { return Ok(0) };
-    session.host.redis.dump(&redis.door(&spec.name), redis.number(), out)
+    let most = match redis.home {
+        Home::Shared(_) => None,
+        // What it writes takes no more room than what it holds; the rest is for what is said around it.
+        Home::Dedicated { memory } => Some((u64::from(memory) << 23) + SLACK),
+    };
+    session.host.redis.dump(&redis.door(&spec.name), redis.number(), most, out)
 }
 
 /// What will change places, once something was loaded.

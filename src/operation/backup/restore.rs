@@ -15,6 +15,7 @@ use crate::{
     domain::{
         env::{EnvKey, EnvText},
         fault::{Code, Fault},
+        layout::{HostPath, host},
         secret::Secret,
     },
     event::Event,
@@ -197,6 +198,9 @@ pub fn adopt(
     })
 }
 
+/// A note of what is under way is shorter than this, in bytes.
+const NOTE: u64 = 64;
+
 /// What is done besides.
 pub(super) struct Terms {
     /// What is made first of what there is, to go forward to.
@@ -220,11 +224,9 @@ pub(super) fn replace(
     if session.mode == Mode::DryRun {
         return Ok((Outcome::WouldChange, Restored { id, pieces, safety: None }));
     }
-    session.require_space()?;
+    require_room(session, reader, &pieces)?;
     let safety = terms.safety.map(|scope| write(session, spec, scope, Reason::Restore)).transpose()?;
-    let note = spec.name.restoring(spec.uid);
-    directories(session, &spec.name, spec.uid)?;
-    session.host.root.replace(&note, b"", Attr::root(0o600))?;
+    let note = mark(session, spec, if pieces.contains(&Piece::Redis) { REDIS } else { DATABASE })?;
     let held = if pieces.contains(&Piece::Redis) { redis::take(session, spec)? } else { None };
     let began = Instant::now();
     session.ui.emit(Event::Began { what: "loading", detail: id.as_str() });
@@ -257,6 +259,28 @@ pub(super) fn replace(
         }
         (Ok(outcome), Ok(())) => Ok((outcome, Restored { id, pieces, safety })),
     }
+}
+
+/// Refuses a backup that comes out larger than what there is room for beside what is there.
+fn require_room(session: &Session<'_>, reader: &Opened, pieces: &[Piece]) -> Result<()> {
+    session.require_space()?;
+    let parts = reader.manifest.parts.iter();
+    let all: u64 =
+        parts.filter(|part| pieces.iter().any(|p| p.word() == part.name)).map(|part| part.bytes).sum();
+    for place in [host::homes(), host::state()] {
+        let free = session.host.root.space(&place)?.bytes;
+        if all > free {
+            bail!(
+                Fault::new(
+                    Code::DiskFull,
+                    format!("the backup holds {} MiB, and `{place}` has {} MiB left", all >> 20, free >> 20)
+                )
+                .next("hostkit gc    # empties the trash")
+                .next("df -h")
+            );
+        }
+    }
+    Ok(())
 }
 
 /// What of a backup is to be gone back to; refuses what it does not hold or the project has no place for.
@@ -363,15 +387,24 @@ fn swap(session: &mut Session<'_>, spec: &ProjectSpec, id: &BackupId, loaded: &L
     session.carry_out(name.as_str(), "restore", &plan, |registry| draft.record(registry, &after))
 }
 
-/// Removes what a restore that died has left. Its operation is undone or done by now.
+/// Says that something is about to lie beside a project's data, so that the next command finds it should this
+/// one die. `what` is `redis` when that is among it.
+pub(super) fn mark(session: &mut Session<'_>, spec: &ProjectSpec, what: &str) -> Result<HostPath> {
+    let note = spec.name.restoring(spec.uid);
+    directories(session, &spec.name, spec.uid)?;
+    session.host.root.replace(&note, what.as_bytes(), Attr::root(0o600))?;
+    Ok(note)
+}
+
+/// Removes what a restore, or the check of a backup, that died has left. Its operation is undone or done by now.
 pub(in crate::operation) fn settle(session: &mut Session<'_>, spec: &ProjectSpec) -> Result<()> {
     let note = spec.name.restoring(spec.uid);
-    if session.host.root.meta(&note)?.is_none() {
-        return Ok(());
-    }
-    let _held = redis::take(session, spec)?;
-    redis::clear(session, spec)?;
+    let Some(what) = session.host.root.read(&note, NOTE)? else { return Ok(()) };
     clear(session, spec)?;
+    if what != DATABASE.as_bytes() {
+        let _held = redis::take(session, spec)?;
+        redis::clear(session, spec)?;
+    }
     session.host.root.remove(&note)
 }
 

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Outcome, ProjectName, ProjectSpec, Reason, Scope, Session, stored};
+use super::{BackupId, Key, Outcome, ProjectName, ProjectSpec, Reason, Scope, Session, stored};
 use crate::{
     operation::lifecycle::settle,
     plan::{Foreign, Plan},
@@ -53,4 +53,17 @@ pub(in crate::operation) fn overdue(session: &Session<'_>, spec: &ProjectSpec) -
             Ok(late.then(|| format!("none has succeeded since {}", schedule.since)))
         }
     }
+}
+
+/// The newest backup of a project when it cannot be read, and why. Without the master key none can, which is
+/// found by itself.
+pub(in crate::operation) fn damaged(
+    session: &Session<'_>,
+    spec: &ProjectSpec,
+) -> Result<Option<(BackupId, String)>> {
+    if Key::of(&session.host.vault).is_err() {
+        return Ok(None);
+    }
+    let newest = stored(session, &spec.name, spec.uid)?.into_iter().find(|s| s.scope == Scope::Backup);
+    Ok(newest.and_then(|s| Some((s.id, s.inside.err()?))))
 }

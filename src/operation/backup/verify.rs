@@ -5,7 +5,8 @@ use std::{io, time::Instant};
 use anyhow::{Result, bail};
 
 use super::{
-    BackupId, Mode, ProjectName, ProjectSpec, Scope, Session, choose, database, restore::clear,
+    BackupId, Mode, ProjectName, ProjectSpec, Scope, Session, choose, database,
+    restore::{clear, mark},
     write::DATABASE,
 };
 use crate::{
@@ -39,8 +40,10 @@ pub fn verify(session: &mut Session<'_>, name: &ProjectName, id: Option<&BackupI
     session.require_space()?;
     let began = Instant::now();
     session.ui.emit(Event::Began { what: "loading", detail: id.as_str() });
+    let note = mark(session, &spec, DATABASE)?;
     let compared = load(session, &spec, &mut reader);
     clear(session, &spec)?;
+    session.host.root.remove(&note)?;
     let tables = compared?;
     let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     session.ui.emit(Event::Finished { what: "loading", detail: id.as_str(), ms });

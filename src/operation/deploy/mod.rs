@@ -8,7 +8,7 @@ mod switch;
 
 use anyhow::{Context, Result};
 
-pub use self::rails::resume;
+pub use self::rails::{resume, set_rails};
 pub(super) use self::switch::verdict;
 use self::{
     build::Terms,
@@ -42,6 +42,21 @@ pub struct Upload<'a> {
     pub skip_migrate: bool,
     /// Whether the limits on deploys do not count this time.
     pub override_rails: bool,
+}
+
+impl<'a> Upload<'a> {
+    /// An archive that says itself what it is.
+    pub fn new(archive: &'a mut dyn Source, source: String) -> Self {
+        Self {
+            archive,
+            source,
+            runtime: None,
+            start: None,
+            terms: Terms::default(),
+            skip_migrate: false,
+            override_rails: false,
+        }
+    }
 }
 
 impl std::fmt::Debug for Upload<'_> {

@@ -14,7 +14,7 @@ use crate::{
     },
     event::Event,
     operation::session::{Mode, Outcome, Session},
-    project::ProjectSpec,
+    project::{ProjectSpec, Rails},
     store::{OperationRow, Work},
 };
 
@@ -94,7 +94,10 @@ fn refusal(session: &Session<'_>, spec: &ProjectSpec) -> Result<Option<Fault>> {
         return Ok(Some(later(format!("the last {STREAK} deploys failed"), newest.at + REST)));
     }
     let hourly = usize::try_from(spec.rails.hourly)?;
-    if let Some(first) = past.get(hourly.saturating_sub(1)).filter(|past| now < past.at + HOUR) {
+    if hourly > 0
+        && let Some(first) = past.get(hourly - 1)
+        && now < first.at + HOUR
+    {
         return Ok(Some(later(format!("there were {hourly} deploys within an hour"), first.at + HOUR)));
     }
     Ok(None)
@@ -141,6 +144,27 @@ impl Counted {
 fn counts(error: &anyhow::Error) -> bool {
     let code = error.chain().find_map(|e| e.downcast_ref::<Fault>()).map(|fault| fault.code);
     code.is_none_or(|code| matches!(code.exit(), 1 | 8..=11))
+}
+
+/// Changes a project's guard rails.
+pub fn set_rails(
+    session: &mut Session<'_>,
+    name: &ProjectName,
+    change: impl FnOnce(&mut Rails),
+) -> Result<(Outcome, ProjectSpec)> {
+    let _held = session.enter(name.as_str(), "rails")?;
+    let mut spec = session.project(name)?.spec;
+    let before = spec.clone();
+    change(&mut spec.rails);
+    if spec == before {
+        return Ok((Outcome::Unchanged, spec));
+    }
+    if session.mode == Mode::DryRun {
+        return Ok((Outcome::WouldChange, spec));
+    }
+    session.note(name.as_str(), "rails", "what keeps its deploys from doing harm")?;
+    session.store.change(|registry| registry.put_project(&spec))?;
+    Ok((Outcome::Changed, spec))
 }
 
 /// Lets a project be deployed again: what failed until now does not count any more.

@@ -186,3 +186,22 @@ fn a_database_is_copied_only_into_another_that_is_empty() {
     assert_eq!(fault(&scene, |s| copy(s, &"blog".parse()?, &"blog".parse()?)).code, Code::InvalidValue);
     assert_eq!(fault(&scene, |s| copy(s, &"shop".parse()?, &"blog".parse()?)).code, Code::WrongState);
 }
+
+#[test]
+fn what_a_login_made_as_itself_is_given_to_the_project_when_that_login_goes() {
+    let scene = Scene::after(&[provisioned, written, rotated]);
+    {
+        let mut state = scene.world.state();
+        let cluster = state.postgres.as_mut().unwrap();
+        cluster.databases.get_mut("blog_db").unwrap().owners.insert("blog_db_b".into());
+    }
+    scene.act(|s| rotate(s, &"blog".parse()?, true).map(drop)).unwrap();
+    {
+        let state = scene.world.state();
+        let cluster = state.postgres.as_ref().unwrap();
+        let roles: Vec<&String> = cluster.roles.keys().filter(|r| r.starts_with("blog")).collect();
+        assert_eq!(roles, ["blog_db"]);
+        assert!(cluster.databases["blog_db"].owners.is_empty());
+    }
+    scene.act(|s| rotate(s, &"blog".parse()?, true).map(drop)).unwrap();
+}

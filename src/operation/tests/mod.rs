@@ -3,11 +3,16 @@
 mod attack;
 mod backup;
 mod crash;
+mod damaged;
 mod database;
 mod environment;
+mod last_backup;
 mod offsite;
 mod redis;
 mod refusal;
+mod release_phase;
+mod rotation;
 mod scene;
+mod secrets;
 mod storage;
 mod story;

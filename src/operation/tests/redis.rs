@@ -7,6 +7,7 @@ use crate::{
     domain::{acl::Grant, fault::Fault, layout, name::ProjectName},
     operation::{
         init::{Setup, init},
+        lifecycle::delete,
         provision::{Wish, provision},
         redis::{Asked, Takeover, flush, info, rotate},
         session::{Mode, Outcome, Session},
@@ -313,6 +314,47 @@ fn a_redis_of_its_own_comes_goes_and_comes_back() {
     assert_eq!(left, 0, "its data is still there");
     let keys = std::fs::read_dir(scene.real("/etc/hostkit/secrets")).unwrap().count();
     assert_eq!(keys, 1, "its key is still there");
+}
+
+#[test]
+fn a_redis_of_its_own_that_talks_nonsense_keeps_nothing_from_being_rotated_mended_or_deleted() {
+    let unit = "hostkit-blog_redis.service";
+    let ground = Scene::after(&[own_redis]);
+    ground.world.state().redis.get_mut(unit).unwrap().nonsense = true;
+    let old = urls(&ground);
+
+    let scene = ground.copy();
+    let error = scene.act(deleted).unwrap_err();
+    let fault = error.downcast_ref::<Fault>().unwrap();
+    assert!(fault.next.iter().any(|next| next.contains("--no-backup")), "{fault:?}");
+    scene.act(|s| delete(s, &blog(), false)).unwrap();
+    assert!(!scene.world.state().redis.contains_key(unit));
+    scene.act(purged).unwrap();
+    let left = std::fs::read_dir(scene.real("/etc/hostkit")).unwrap().flatten().map(|e| e.file_name());
+    assert!(!left.into_iter().any(|name| name.to_string_lossy().contains("blog")), "something is left");
+
+    let scene = ground.copy();
+    scene.act(|s| rotate(s, &blog(), false)).unwrap();
+    assert_ne!(urls(&scene), old);
+    let survey = scene.act_wired(Tripwire::default(), Mode::DryRun, |s| doctor(s, None)).unwrap();
+    assert!(survey.findings.iter().any(|f| f.what.starts_with("redis-server:")), "{:?}", survey.findings);
+    scene.act(|s| repair(s, None)).unwrap();
+    let state = scene.world.state();
+    let passwords = Grant::of(&state.redis[unit].users["blog"], &redis_commands()).passwords;
+    assert!(passwords.contains(&sum(&password(&urls(&scene)[0]))), "the new password is not the server's");
+}
+
+#[test]
+fn the_users_of_a_redis_of_its_own_lie_where_the_project_cannot_change_them() {
+    let scene = Scene::after(&[own_redis]);
+    let redis = scene.act(|s| Ok(s.project(&blog())?.spec.redis.unwrap())).unwrap();
+    let door = redis.door(&blog());
+    assert_eq!(door.users.parent(), layout::host::etc());
+    let meta = scene.host(Tripwire::default()).root.meta(&door.users).unwrap().unwrap();
+    let uid = scene.act(|s| Ok(s.project(&blog())?.spec.uid)).unwrap();
+    assert_eq!((meta.attr.uid, meta.attr.gid, meta.attr.mode & 0o777), (0, uid, 0o640));
+    let text = std::fs::read_to_string(scene.real(&door.users.to_string())).unwrap();
+    assert!(text.contains("user blog ") && text.contains("user hkadmin "), "{text}");
 }
 
 /// For the crash matrix.

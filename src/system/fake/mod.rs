@@ -16,7 +16,7 @@ pub(crate) use self::redis::known as redis_commands;
 pub use self::{clock::Stopped, redis::Server as RedisServer};
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard},
 };
@@ -78,6 +78,9 @@ pub struct State {
     pub jobs: Vec<Vec<String>>,
     /// How often systemd read everything again.
     pub reloads: usize,
+    /// Units that have failed.
+    #[serde(default)]
+    pub failed: BTreeSet<String>,
     /// How many units have been started.
     pub starts: usize,
 }

@@ -45,6 +45,9 @@ pub struct Kept {
     pub schema: Option<String>,
     /// What has been written there.
     pub contents: Vec<String>,
+    /// Roles that something in it belongs to, besides.
+    #[serde(default)]
+    pub owners: BTreeSet<String>,
 }
 
 impl Default for Cluster {
@@ -89,6 +92,7 @@ impl Cluster {
     fn owns(&self, role: &str) -> bool {
         self.databases.values().any(|kept| {
             kept.schema.as_deref() == Some(role)
+                || kept.owners.contains(role)
                 || kept.database.owner == role
                 || kept.database.access.iter().any(|(grantee, _)| grantee == role)
         })
@@ -186,11 +190,27 @@ impl Postgres for Fake {
                 if kept.schema.as_ref() == Some(&from) {
                     kept.schema = Some(to.clone());
                 }
+                if kept.owners.remove(&from) {
+                    kept.owners.insert(to.clone());
+                }
                 let access = std::mem::take(&mut kept.database.access);
                 let renamed =
                     access.into_iter().map(|(who, word)| (if who == from { to.clone() } else { who }, word));
                 kept.database.access = renamed.collect();
             }
+            Ok(())
+        })
+    }
+    fn reassign(&mut self, who: &Login, from: &SqlName, to: &SqlName) -> Result<()> {
+        let url = who.url.reveal();
+        let login = url.split("//").nth(1).and_then(|rest| rest.split(':').next()).unwrap_or_default();
+        let database = url.rsplit('/').next().unwrap_or_default();
+        self.tell("reassign", |cluster| {
+            let within = cluster.roles.get(login).map(|role| role.within.clone()).unwrap_or_default();
+            if !within.contains(from.as_str()) || !within.contains(to.as_str()) {
+                bail!("permission denied to reassign objects");
+            }
+            cluster.find(database)?.owners.remove(from.as_str());
             Ok(())
         })
     }

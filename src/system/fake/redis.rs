@@ -37,6 +37,9 @@ pub struct Server {
     /// Databases that were loaded from a backup.
     #[serde(default)]
     pub marked: BTreeSet<u32>,
+    /// It answers with what no Redis says.
+    #[serde(default)]
+    pub nonsense: bool,
     /// How many others are connected who gave no name.
     pub others: u64,
 }
@@ -125,6 +128,9 @@ impl Fake {
                     .next(format!("systemctl start {unit}"))
             )
         };
+        if server.nonsense {
+            bail!(nonsense(door));
+        }
         if !self.admits(server, door) {
             bail!(
                 Fault::new(Code::ServiceDown, format!("Redis (`{unit}`) does not let HostKit in"))
@@ -145,6 +151,10 @@ impl Fake {
     fn look<T>(&self, door: &Door, work: impl FnOnce(&mut Server) -> Result<T>) -> Result<T> {
         self.with(&mut self.world.state().clone(), door, work)
     }
+}
+
+fn nonsense(door: &Door) -> Fault {
+    Fault::new(Code::ServiceDown, format!("Redis (`{}`) says what no Redis says", door.unit))
 }
 
 fn behind<'s>(state: &'s mut State, door: &Door) -> Option<&'s mut Server> {
@@ -176,6 +186,7 @@ impl Redis for Fake {
     fn enter(&self, door: &Door) -> Result<Entry> {
         Ok(match behind(&mut self.world.state(), door) {
             None => Entry::Down,
+            Some(server) if server.nonsense => bail!(nonsense(door)),
             Some(server) if !self.admits(server, door) => Entry::Shut,
             Some(server) => Entry::Open(server.settings.clone()),
         })
@@ -237,7 +248,7 @@ impl Redis for Fake {
             Ok(std::fs::write(self.path(&file), text)?)
         })
     }
-    fn dump(&self, door: &Door, number: u32, out: &mut dyn Write) -> Result<u64> {
+    fn dump(&self, door: &Door, number: u32, _most: Option<u64>, out: &mut dyn Write) -> Result<u64> {
         let keys = self.look(door, |server| Ok(server.keys.get(&number).copied().unwrap_or(0)))?;
         write!(out, "{keys}")?;
         Ok(keys)

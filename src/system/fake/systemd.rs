@@ -26,6 +26,16 @@ impl Fake {
     pub(super) fn invocation(&self, unit: &str) -> PathBuf {
         self.path(&format!("run/systemd/units/invocation:{unit}"))
     }
+    /// The port that a unit listens on: the last of its environment files that names one has its way. A
+    /// worker is told one too, and does not use it.
+    fn port(&self, body: &str) -> Option<u16> {
+        let files = body.lines().filter_map(|l| l.strip_prefix("EnvironmentFile="));
+        let told = files.filter_map(|file| {
+            let text = std::fs::read_to_string(self.path(file)).unwrap_or_default();
+            text.lines().find_map(|l| l.strip_prefix("PORT=")?.trim_matches(['\'', '"']).parse().ok())
+        });
+        told.last().filter(|_| !body.contains("worker"))
+    }
     /// Leaves the link that systemd keeps for a unit that is up, as old as this moment.
     pub(super) fn mark_start(&self, unit: &str, number: usize) -> Result<()> {
         use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
@@ -117,9 +127,7 @@ impl Systemd for Fake {
                 return self.mark_start(name, state.starts);
             }
             let app = std::fs::read_link(self.path(&format!("home/{user}/app"))).unwrap_or_default();
-            let env = std::fs::read_to_string(self.path(&format!("home/{user}/.env"))).unwrap_or_default();
-            let port =
-                env.lines().find_map(|l| l.strip_prefix("PORT=")?.trim_matches(['\'', '"']).parse().ok());
+            let port = self.port(&body);
             let started = Started { user, body, app: app.to_string_lossy().into_owned(), port };
             state.units.remove(name);
             let _ = std::fs::remove_file(self.invocation(name));
@@ -144,7 +152,9 @@ impl Systemd for Fake {
     }
     fn list(&self) -> Result<BTreeMap<String, UnitStatus>> {
         let running = |u: &String| (u.clone(), UnitStatus { active: "active".into(), sub: "running".into() });
-        Ok(self.world.state().units.keys().map(running).collect())
+        let state = self.world.state();
+        let failed = |u: &String| (u.clone(), UnitStatus { active: "failed".into(), sub: "failed".into() });
+        Ok(state.units.keys().map(running).chain(state.failed.iter().map(failed)).collect())
     }
     fn postmortem(&self, _unit: &UnitName) -> Result<Postmortem> {
         Ok(Postmortem { result: "exit-code".into(), status: "exit status 1".into() })
@@ -176,6 +186,15 @@ impl Systemd for Fake {
         })?;
         said(&job.argv.join(" "));
         Ok(end)
+    }
+    fn detach(&mut self, job: &Job, _stdin: bool) -> Result<()> {
+        self.effect("detach", |state| {
+            state.jobs.push(job.argv.clone());
+            Ok(())
+        })
+    }
+    fn interrupt(&mut self, _unit: &UnitName) -> Result<()> {
+        self.effect("interrupt", |_| Ok(()))
     }
     fn verify(&self, unit: &UnitName, text: &str) -> Result<()> {
         if text.contains("ExecStart=") {

@@ -61,19 +61,20 @@ impl Root {
         self.wire.cross("touch:after")
     }
 
-    /// A file that is written to its end, line by line, and can be read meanwhile.
+    /// Opens a file for adding to its end, and makes it if there is none. Nothing is synced: for what is
+    /// said, not for what counts.
     pub fn append(&mut self, path: &HostPath, attr: Attr) -> Result<std::fs::File> {
         let dir = self.home_of(path)?;
         self.wire.cross("append:before")?;
         let flags = OFlags::CREATE
-            | OFlags::WRONLY
+            | OFlags::RDWR
             | OFlags::APPEND
             | OFlags::NOFOLLOW
             | OFlags::NONBLOCK
             | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&dir, path.file_name(), flags, Mode::RUSR | Mode::WUSR)
             .map_err(|e| full(e.into()))
-            .with_context(|| format!("making `{path}`"))?;
+            .with_context(|| format!("opening `{path}`"))?;
         own(&file, attr).with_context(|| format!("setting the mode of `{path}`"))?;
         self.wire.cross("append:after")?;
         Ok(file.into())

@@ -142,6 +142,8 @@ pub trait Postgres: fmt::Debug {
     fn put_role(&mut self, name: &SqlName, role: &Role) -> Result<()>;
     /// Renames a role, which cannot log in from then on.
     fn rename_role(&mut self, from: &SqlName, to: &SqlName) -> Result<()>;
+    /// Gives all that belongs to one role in a database to another. `who` is a member of both.
+    fn reassign(&mut self, who: &Login, from: &SqlName, to: &SqlName) -> Result<()>;
     /// Removes a role that owns nothing.
     fn drop_role(&mut self, name: &SqlName) -> Result<()>;
     /// Makes an empty database that nobody can connect to yet.

@@ -276,6 +276,9 @@ impl Postgres for Server {
         let (from, to) = (name(from.as_str()), name(to.as_str()));
         self.tell(&format!("ALTER ROLE {from} NOLOGIN; ALTER ROLE {from} RENAME TO {to};"))
     }
+    fn reassign(&mut self, who: &Login, from: &SqlName, to: &SqlName) -> Result<()> {
+        session::reassign(&who.url, from.as_str(), to.as_str())
+    }
     fn drop_role(&mut self, role: &SqlName) -> Result<()> {
         self.tell(&format!("DROP ROLE IF EXISTS {}", name(role.as_str())))
     }

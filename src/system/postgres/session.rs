@@ -4,6 +4,7 @@ use std::{io::Read, process::Stdio};
 
 use anyhow::{Context, Result, anyhow, bail};
 use postgres::{Client, SimpleQueryMessage, error::SqlState};
+use postgres_protocol::escape::escape_identifier;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -131,6 +132,13 @@ pub fn masked(url: &Secret) -> Result<String> {
         }
         None => bail!("the database's address is damaged"),
     }
+}
+
+/// Gives what belongs to one role to another, and takes what it was allowed away from it.
+pub(super) fn reassign(url: &Secret, from: &str, to: &str) -> Result<()> {
+    let (from, to) = (escape_identifier(from), escape_identifier(to));
+    let sql = format!("REASSIGN OWNED BY {from} TO {to}; DROP OWNED BY {from}");
+    role(url, "-c search_path= -c lock_timeout=20s")?.batch_execute(&sql).map_err(|error| explain(&error))
 }
 
 /// One of PostgreSQL's own programs, run and logged in as the project. The password is in the environment

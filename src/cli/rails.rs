@@ -1,0 +1,123 @@
+//! `rails` and `resume`: what keeps deploys from doing harm.
+
+use anyhow::Result;
+use clap::{ArgAction, Args};
+use serde_json::json;
+
+use super::{Verb, answer::Answer, context::Context, policy::Policy};
+use crate::{
+    domain::name::ProjectName,
+    operation::{
+        deploy::{resume, set_rails},
+        session::Mode,
+    },
+    project::{ProjectSpec, Rails},
+};
+
+/// Show or change how often a project may be deployed, and how long a new release is watched
+#[derive(Args, Clone, Debug)]
+pub(crate) struct RailsArgs {
+    /// The project
+    name: ProjectName,
+    /// How many deploys there may be in an hour; 0 is any number
+    #[arg(long, value_name = "NUMBER")]
+    deploys: Option<u32>,
+    /// Whether 5 failures within 10 minutes pause deploys until `hostkit resume`
+    #[arg(long, value_name = "YES", action = ArgAction::Set)]
+    auto_pause: Option<bool>,
+    /// For how many minutes a new release is taken back when it crashes again and again; 0 is never
+    #[arg(long, value_name = "MINUTES", value_parser = clap::value_parser!(u32).range(0..=60))]
+    probation: Option<u32>,
+    /// How many seconds a migration may take
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    release_timeout: Option<u32>,
+    /// Show what would be done, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl RailsArgs {
+    fn on(&self, rails: &mut Rails) {
+        rails.hourly = self.deploys.unwrap_or(rails.hourly);
+        rails.pause = self.auto_pause.unwrap_or(rails.pause);
+        rails.probation = self.probation.unwrap_or(rails.probation);
+        rails.release_timeout = self.release_timeout.unwrap_or(rails.release_timeout);
+    }
+}
+
+impl Verb for RailsArgs {
+    const NAME: &'static str = "rails";
+    // A project that fails again and again is not the one to say how often it may.
+    const POLICY: Policy = Policy::Root;
+    const EXAMPLES: &'static [&'static str] = &[
+        "hostkit rails blog",
+        "hostkit rails blog --deploys 30 --auto-pause true",
+        "hostkit rails blog --release-timeout 1800",
+    ];
+
+    fn project(&self) -> Option<&ProjectName> {
+        Some(&self.name)
+    }
+    fn run(self, cx: &mut Context) -> Result<Answer> {
+        let asked = [self.deploys, self.probation, self.release_timeout];
+        let mode = if self.dry_run || asked.iter().all(Option::is_none) && self.auto_pause.is_none() {
+            Mode::DryRun
+        } else {
+            Mode::Run
+        };
+        let (outcome, spec) =
+            cx.session(mode, |session| set_rails(session, &self.name, |rails| self.on(rails)))?;
+        Ok(shown(&spec).outcome(outcome))
+    }
+}
+
+fn shown(spec: &ProjectSpec) -> Answer {
+    let rails = &spec.rails;
+    let deploys = match rails.hourly {
+        0 => "any number".to_owned(),
+        number => number.to_string(),
+    };
+    let pause = if rails.pause { "after 5 failures within 10 minutes" } else { "never" };
+    let probation = match rails.probation {
+        0 => "none".to_owned(),
+        minutes => format!("{minutes} min"),
+    };
+    let mut text = format!(
+        "deploys an hour   {deploys}\npaused            {pause}\nprobation         {probation}\nmigrations        {} s",
+        rails.release_timeout
+    );
+    if let Some(since) = &rails.paused {
+        text.push_str(&format!("\ndeploys are paused since {since}"));
+    }
+    let answer = Answer::new(text, json!({ "rails": rails }));
+    match rails.paused {
+        Some(_) => answer.next(format!("hostkit resume {}", spec.name)),
+        None => answer,
+    }
+}
+
+/// Let a project be deployed again that was paused, or has to wait
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ResumeArgs {
+    /// The project
+    name: ProjectName,
+    /// Show what would be done, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Verb for ResumeArgs {
+    const NAME: &'static str = "resume";
+    const POLICY: Policy = Policy::Root;
+    const EXAMPLES: &'static [&'static str] = &["hostkit resume blog"];
+
+    fn project(&self) -> Option<&ProjectName> {
+        Some(&self.name)
+    }
+    fn run(self, cx: &mut Context) -> Result<Answer> {
+        let mode = if self.dry_run { Mode::DryRun } else { Mode::Run };
+        let (outcome, spec) = cx.session(mode, |session| resume(session, &self.name))?;
+        let text = format!("{} can be deployed", spec.name);
+        Ok(Answer::new(text, json!({ "rails": spec.rails })).outcome(outcome))
+    }
+}
