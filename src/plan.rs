@@ -95,10 +95,21 @@ impl Plan {
         self.changes().next().is_none()
     }
 
-    /// Has a resource made anew although it is as wanted: a restart.
+    /// Has another plan follow this one: it is done last, and undone last.
+    pub fn follow(&mut self, next: Self) {
+        let rank = self.steps.iter().map(|step| step.rank + 1).max().unwrap_or_default();
+        self.steps.extend(next.steps.into_iter().map(|step| Step { rank: step.rank + rank, ..step }));
+    }
+
+    /// Has resources of a kind made anew although they are as wanted: a restart.
     pub fn renew(&mut self, kind: &str, reason: &str) {
+        self.renew_if(reason, |resource| resource.kind() == kind);
+    }
+
+    /// Has those resources made anew although they are as wanted that are meant.
+    pub fn renew_if(&mut self, reason: &str, is_meant: impl Fn(&Any) -> bool) {
         for step in &mut self.steps {
-            if step.resource.kind() == kind && step.action == Action::Keep {
+            if step.action == Action::Keep && is_meant(&step.resource) {
                 step.action = Action::Change;
                 reason.clone_into(&mut step.reason);
             }

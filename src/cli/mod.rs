@@ -3,6 +3,8 @@
 mod answer;
 mod attach;
 mod backup;
+mod backup_keep;
+mod builds;
 mod checkpoint;
 mod context;
 mod db;
@@ -21,6 +23,7 @@ mod rails;
 mod redis;
 mod release;
 mod report;
+mod rotation;
 mod secrets;
 mod status;
 mod storage;
@@ -193,6 +196,7 @@ commands! {
     Man(meta::ManArgs) = "man";
     Help(meta::HelpArgs) = "help";
     [Storage(storage) = "storage", "Look into a project's object storage, and change its key"];
+    [Builds(builds) = "builds", "What builds wrote, and ending one that runs"];
     [Project(project) = "project", "Make, list, show, delete and bring back projects"];
     [Backup(backup) = "backup", "Back up everything a project stores, and go back to it"];
     [Checkpoint(checkpoint) = "checkpoint", "Keep a project's database as it is, and go back to it"];

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{
     Verb,
     answer::{Answer, table},
+    builds::BuildArgs,
     context::Context,
     policy::Policy,
     provision::RuntimeArgs,
@@ -42,6 +43,8 @@ pub(crate) struct DeployArgs {
     source: OsString,
     #[command(flatten)]
     runtime: RuntimeArgs,
+    #[command(flatten)]
+    build: BuildArgs,
     /// Show what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -77,6 +80,7 @@ impl DeployArgs {
             name,
             source,
             runtime,
+            build: BuildArgs::default(),
             dry_run: false,
             skip_migrate: false,
             override_ratelimit: false,
@@ -135,6 +139,7 @@ pub(super) fn upload(args: DeployArgs, cx: &mut Context) -> Result<Answer> {
             source,
             runtime: args.runtime.runtime(),
             start: args.runtime.start(),
+            terms: args.build.terms(),
             skip_migrate: args.skip_migrate,
             override_rails: args.override_ratelimit,
         };

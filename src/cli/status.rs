@@ -110,7 +110,8 @@ fn one(session: &mut Session<'_>, name: &ProjectName) -> Result<Answer> {
         _ => None,
     });
     let health = service
-        .map(|s| probe(&s.health, &session.host).map_or_else(|e| format!("{e:#}"), |()| "ok".to_owned()));
+        .and_then(|s| s.health)
+        .map(|health| probe(&health, &session.host).map_or_else(|e| format!("{e:#}"), |()| "ok".to_owned()));
     let mut text = format!("{name}  {state}  http://{}", spec.domain);
     if let Some(health) = &health {
         text.push_str(&format!("\nhealth   {health}"));

@@ -90,6 +90,16 @@ codes! {
     RegistryDamaged = "REGISTRY_DAMAGED", 6;
     /// The caller may not do this
     NotPermitted = "NOT_PERMITTED", 7;
+    /// A command of the build failed, or what it left cannot be a release; the old release is live
+    BuildFailed = "BUILD_FAILED", 8;
+    /// The build needed more memory than it may use
+    BuildOutOfMemory = "BUILD_OUT_OF_MEMORY", 8;
+    /// The build took longer than it may
+    BuildTimeout = "BUILD_TIMEOUT", 8;
+    /// The build needed more space on the disk than it may use
+    BuildTooLarge = "BUILD_TOO_LARGE", 8;
+    /// Somebody ended the build
+    BuildCancelled = "BUILD_CANCELLED", 8;
     /// A migration failed; the old release is live, the database may be changed
     ReleasePhaseFailed = "RELEASE_PHASE_FAILED", 8;
     /// The new release did not become healthy; the old one is live

@@ -108,6 +108,14 @@ pub mod host {
     pub fn calls() -> HostPath {
         state().join("calls")
     }
+    /// What builds keep from one to the next, a directory for each project.
+    pub fn caches() -> HostPath {
+        HostPath::fixed("/var/cache/hostkit")
+    }
+    /// What the kernel's packet filter lets builds reach, as it is loaded at boot.
+    pub fn firewall() -> HostPath {
+        etc().join("firewall.nft")
+    }
     /// Sockets and locks; empty after a reboot.
     pub fn run() -> HostPath {
         HostPath::fixed("/run/hostkit")
@@ -119,6 +127,11 @@ pub mod host {
     /// Says that systemd may hold an older version of a unit file than the disk.
     pub fn reload_pending() -> HostPath {
         run().join("reload-pending")
+    }
+    /// Says of the running start of a unit that it is as good as what it was started from, though it is
+    /// older.
+    pub fn vouched(unit: &UnitName) -> HostPath {
+        run().join(&format!("vouched:{unit}"))
     }
     /// Where the running nginx says which sites it has loaded.
     pub fn nginx_socket() -> HostPath {
@@ -286,9 +299,53 @@ impl ProjectName {
         let unit = |kind: &str| UnitName(format!("hostkit-{self}_backup.{kind}"));
         (unit("service"), unit("timer"))
     }
+    /// What its builds keep from one to the next: the home of its build account. The number is never given
+    /// out twice.
+    pub fn cache(&self, uid: u32) -> HostPath {
+        host::caches().join(&format!("{self}.{uid}"))
+    }
+    /// What its builds wrote.
+    pub fn build_logs(&self) -> HostPath {
+        self.logs().join("builds")
+    }
+    /// What the build of one release wrote.
+    pub fn build_log(&self, id: &ReleaseId) -> HostPath {
+        self.build_logs().join(&format!("{id}.log"))
+    }
+    /// What the units of its build are told besides their arguments; read by systemd, gone with the build.
+    pub fn build_env(&self) -> HostPath {
+        host::locks().join(&format!("{self}_build.env"))
+    }
+    /// Says that somebody has asked for the end of the build that runs.
+    pub fn build_cancelled(&self) -> HostPath {
+        // In a directory of root's alone; no lock is called so, for no project has `_` in its name.
+        host::locks().join(&format!("{self}_cancelled"))
+    }
+    /// The unit that its build runs in. No project has `_` in its name, so no project's own unit is called
+    /// this.
+    pub fn build_unit(&self) -> UnitName {
+        UnitName(format!("hostkit-{self}_build.service"))
+    }
     /// Its main unit.
     pub fn unit(&self) -> UnitName {
         UnitName(format!("hostkit-{self}.service"))
+    }
+    /// The unit of the `n`-th process of a kind, counted from 1.
+    pub fn process_unit(&self, kind: &str, n: u16) -> UnitName {
+        UnitName(format!("hostkit-{self}_{kind}-{n}.service"))
+    }
+    /// The unit of a process that runs at certain times, and the timer that starts it.
+    pub fn cron_units(&self, kind: &str) -> (UnitName, UnitName) {
+        let unit = |suffix: &str| UnitName(format!("hostkit-{self}_{kind}-cron.{suffix}"));
+        (unit("service"), unit("timer"))
+    }
+    /// The unit of the instance that answers while the others are started anew.
+    pub fn surge_unit(&self) -> UnitName {
+        UnitName(format!("hostkit-{self}_surge.service"))
+    }
+    /// What an instance is told besides [`Self::env`]: a port of its own.
+    pub fn port_file(&self, instance: &str) -> HostPath {
+        self.home().join(&format!(".env.{instance}"))
     }
     /// What its commands say that outlive whoever called them. The number is never given out twice.
     pub fn calls(&self, uid: u32) -> HostPath {

@@ -12,14 +12,18 @@ use super::fault::{Code, Fault};
 pub struct Port(u16);
 
 impl Port {
+    /// How many instances may answer a project's requests side by side.
+    pub const INSTANCES: u16 = 4;
     /// Where the surge instance of a handover listens, above the port itself.
-    pub const SURGE: u16 = 10_000;
+    const SURGE: u16 = 10_000;
+    /// Where the second instance listens, above the port itself; each further one 1,000 above that.
+    const SECOND: u16 = 7000;
     /// Where the project's own Redis listens, if it has one, above the port itself.
     const REDIS: u16 = 6000;
     /// The central voice service; never a project's.
     const VOICE: u16 = 8900;
-    /// Blocks that neither meet each other's add-ons (+1000 … +5000, +6000) nor surge ports (+10000), nor
-    /// the kernel's ephemeral range (from 32768).
+    /// Blocks that neither meet each other's add-ons (+1000 … +5000, +6000), further instances (+7000 …
+    /// +9000) nor surge ports (+10000), nor the kernel's ephemeral range (from 32768).
     const BLOCKS: [std::ops::RangeInclusive<u16>; 2] = [8001..=8999, 19001..=19999];
 
     /// Every port a project may have, in the order they are given out.
@@ -29,6 +33,14 @@ impl Port {
     /// The number.
     pub const fn number(self) -> u16 {
         self.0
+    }
+    /// The number of the port that the `n`-th instance listens on, counted from 1.
+    pub const fn instance(self, n: u16) -> u16 {
+        if n < 2 { self.0 } else { self.0 + Self::SECOND + (n - 2) * 1000 }
+    }
+    /// The number of the port that the surge instance of a handover listens on.
+    pub const fn surge(self) -> u16 {
+        self.0 + Self::SURGE
     }
     /// The number of the port that a Redis server of the project's own listens on.
     pub const fn redis(self) -> u16 {
@@ -81,6 +93,9 @@ mod tests {
         for port in Port::all() {
             for offset in [0, 1000, 2000, 3000, 4000, 5000, Port::REDIS, Port::SURGE] {
                 assert!(seen.insert(port.number() + offset), "{port} + {offset}");
+            }
+            for n in 2..=Port::INSTANCES {
+                assert!(seen.insert(port.instance(n)), "instance {n} of {port}");
             }
         }
         assert!(seen.iter().all(|p| *p < 32768), "the kernel gives those out by itself");

@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::{
     deploy::verdict,
+    handover::{Change as Handover, hand_over},
     lifecycle::retire,
     session::{Outcome, Session},
 };
@@ -113,27 +114,27 @@ fn carry_out(
 ) -> Result<(Outcome, ProjectSpec, bool)> {
     if restart {
         draft.inject(session)?;
+        let concerned = |r: &Any| matches!(r, Any::EnvFile(_) | Any::Service(_));
+        let (new, draft) = (&draft.spec, Some(&draft));
+        let change = Handover { verb, old, new, draft, renew: None, concerned: &concerned };
+        let handed = hand_over(session, &change, |_| Ok(())).map_err(|error| verdict(session, old, error))?;
+        retire(session, &old.name);
+        return Ok((handed.outcome, new.clone(), handed.restarted));
     }
     // Nothing else: what else is otherwise is none of this command's business.
-    let concerned = |r: &Any| matches!(r, Any::EnvFile(_)) || restart && matches!(r, Any::Service(_));
     let all = session.wanted(&draft.spec)?;
-    let owned = session.store.owned(old.name.as_str())?.into_iter().filter(concerned).collect();
-    let wanted = draft.wanted(session)?.into_iter().filter(concerned).collect();
+    let owned = session.store.owned(old.name.as_str())?.into_iter().filter(is_file).collect();
+    let wanted = draft.wanted(session)?.into_iter().filter(is_file).collect();
     let plan = Plan::between(owned, wanted, Foreign::Refuse, &session.host)?;
-    let restarted = old.running && plan.changes().any(|step| step.resource.kind() == "service");
     if plan.is_noop() && draft.spec == *old && !draft.is_news() {
         return Ok((Outcome::Unchanged, draft.spec, false));
     }
-    let name = &old.name;
-    match session.carry_out(name.as_str(), verb, &plan, |registry| draft.record(registry, &all)) {
-        Ok(outcome) => {
-            if restart {
-                retire(session, name);
-            }
-            Ok((outcome, draft.spec, restarted))
-        }
-        Err(error) => Err(verdict(session, old, error)),
-    }
+    let done = session.carry_out(old.name.as_str(), verb, &plan, |registry| draft.record(registry, &all));
+    Ok((done.map_err(|error| verdict(session, old, error))?, draft.spec, false))
+}
+
+fn is_file(resource: &Any) -> bool {
+    matches!(resource, Any::EnvFile(_))
 }
 
 fn no_version(name: &ProjectName, version: u32) -> Fault {

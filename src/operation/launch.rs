@@ -2,7 +2,6 @@
 
 use anyhow::{Result, bail};
 
-use super::secrets::Needs;
 use crate::{
     domain::{
         command::StartCommand,
@@ -14,7 +13,7 @@ use crate::{
     },
     project::{
         Launch, ProjectSpec, Recipe,
-        detect::{self, Asked},
+        detect::{self, App, Asked},
         php,
         process::Process,
         toolchain,
@@ -31,25 +30,27 @@ pub(super) struct Ready {
     pub(super) launch: Launch,
     pub(super) recipe: Recipe,
     pub(super) shared: Vec<SharedDir>,
-    pub(super) needs: Needs,
     pub(super) why: Vec<String>,
     pub(super) warnings: Vec<String>,
 }
 
-/// Detects what the tree is, finds its program, and adds the links it needs.
-pub(super) fn prepare(
-    host: &Host,
+/// Detects what the tree is, and how it becomes a release.
+pub(super) fn recognise(
     spec: &ProjectSpec,
     tree: &Tree,
     runtime: Option<Runtime>,
     start: Option<StartCommand>,
-) -> Result<Ready> {
+) -> Result<App> {
     // What was said now comes before what was said when the project was made.
     let asked = match (runtime, start) {
         (None, None) => Asked { runtime: spec.asked, start: spec.start.clone(), ..Asked::default() },
         (runtime, start) => Asked { runtime: runtime.or(spec.asked), start, ..Asked::default() },
     };
-    let app = detect::detect(tree, &asked)?;
+    detect::detect(tree, &asked)
+}
+
+/// Finds the program of a tree that is built, and adds the links it needs.
+pub(super) fn prepare(host: &Host, spec: &ProjectSpec, tree: &Tree, app: App) -> Result<Ready> {
     if app.runtime == Runtime::Python && !tree.is_taken(".venv") {
         venv(host, spec, tree)?;
     }
@@ -87,15 +88,9 @@ pub(super) fn prepare(
         health_grace: app.health.grace,
         strategy: app.strategy,
         processes,
+        drain: app.health.drain,
     };
-    Ok(Ready {
-        launch,
-        recipe: app.recipe,
-        shared: app.shared,
-        needs: Needs::of(tree, &app.env_required)?,
-        why: app.why,
-        warnings: app.warnings,
-    })
+    Ok(Ready { launch, recipe: app.recipe, shared: app.shared, why: app.why, warnings: app.warnings })
 }
 
 /// A virtual environment of the standard library alone: all that `python3 -m venv` would make of it,

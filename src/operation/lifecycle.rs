@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     backup, database,
     environment::Draft,
+    handover::{Change, hand_over},
     provision::free_port,
     redis, secrets,
     session::{Mode, Outcome, Session},
@@ -20,7 +21,7 @@ use crate::{
     },
     event::Event,
     plan::{Foreign, Plan},
-    project::ProjectSpec,
+    project::{ProjectSpec, Stage},
     resource::{Any, Directory},
     store::{ProjectRow, TrashRow},
 };
@@ -71,25 +72,31 @@ pub fn power(session: &mut Session<'_>, name: &ProjectName, power: Power) -> Res
         )),
         Some(_) => {}
     }
+    let old = spec.clone();
     spec.running = power != Power::Stop;
     // Nothing else: a project must be stoppable whatever it has made of its own files.
-    let concerned = |r: &Any| matches!(r, Any::Unit(_) | Any::Service(_));
+    let concerned = |r: &Any| runs(r);
     if power != Power::Stop && secrets::is_due(session, &spec)? {
-        return begin_anew(session, name, power, &spec);
+        return begin_anew(session, name, power, &old, &spec);
     }
-    let all = session.wanted(&spec)?;
-    let owned = session.store.owned(name.as_str())?.into_iter().filter(concerned).collect();
-    let wanted = all.iter().filter(|r| concerned(r)).cloned().collect();
-    let mut plan = Plan::between(owned, wanted, Foreign::Refuse, &session.host)?;
-    if power == Power::Restart {
-        plan.renew("service", "restart");
-    }
-    let outcome = settle(session, power.verb(), &spec, &plan, &all)?;
+    let renew = (power == Power::Restart).then_some("restart");
+    let change =
+        Change { verb: power.verb(), old: &old, new: &spec, draft: None, renew, concerned: &concerned };
+    let handed = hand_over(session, &change, |_| Ok(()))
+        .map_err(|error| super::deploy::verdict(session, &old, error))?;
     // Stopped, or started anew: nothing runs any more that knew the old ones.
     if power != Power::Start {
         retire(session, name);
     }
-    Ok((outcome, spec))
+    Ok((handed.outcome, spec))
+}
+
+/// What runs of a project, and what it is run from.
+fn runs(resource: &Any) -> bool {
+    match resource {
+        Any::ManagedFile(file) => file.path.file_name().starts_with(".env."),
+        _ => matches!(resource, Any::Unit(_) | Any::Service(_) | Any::Timer(_)),
+    }
 }
 
 /// Starts a process that gets other secrets than the one before it.
@@ -97,20 +104,24 @@ fn begin_anew(
     session: &mut Session<'_>,
     name: &ProjectName,
     power: Power,
+    old: &ProjectSpec,
     spec: &ProjectSpec,
 ) -> Result<(Outcome, ProjectSpec)> {
     let mut draft = Draft::begin(session, spec)?;
     draft.inject(session)?;
-    let concerned = |r: &Any| matches!(r, Any::EnvFile(_) | Any::Unit(_) | Any::Service(_));
-    let all = session.wanted(&draft.spec)?;
-    let owned = session.store.owned(name.as_str())?.into_iter().filter(concerned).collect();
-    let wanted = draft.wanted(session)?.into_iter().filter(concerned).collect();
-    let mut plan = Plan::between(owned, wanted, Foreign::Refuse, &session.host)?;
-    plan.renew("service", power.verb());
-    let ran = session.carry_out(name.as_str(), power.verb(), &plan, |registry| draft.record(registry, &all));
-    let outcome = ran.map_err(|error| super::deploy::verdict(session, spec, error))?;
+    let concerned = |r: &Any| matches!(r, Any::EnvFile(_)) || runs(r);
+    let change = Change {
+        verb: power.verb(),
+        old,
+        new: &draft.spec,
+        draft: Some(&draft),
+        renew: Some(power.verb()),
+        concerned: &concerned,
+    };
+    let handed = hand_over(session, &change, |_| Ok(()))
+        .map_err(|error| super::deploy::verdict(session, old, error))?;
     retire(session, name);
-    Ok((outcome, draft.spec))
+    Ok((handed.outcome, draft.spec))
 }
 
 /// Lets the credentials go that only the process before this one used. What it follows is done; a failure
@@ -125,7 +136,8 @@ pub(super) fn retire(session: &mut Session<'_>, name: &ProjectName) {
 fn disown(session: &mut Session<'_>, name: &ProjectName) -> Result<()> {
     let Some(mut spec) = session.store.project(name)?.map(|row| row.spec) else { return Ok(()) };
     let logged_in = spec.database.as_ref().is_some_and(|database| database.retiring.is_some());
-    if session.mode == Mode::DryRun || !spec.retire() {
+    // Until a handover is settled something runs that was started before.
+    if session.mode == Mode::DryRun || spec.stage != Stage::Settled || !spec.retire() {
         return Ok(());
     }
     let_go(session, &spec)?;
@@ -228,6 +240,7 @@ pub fn restore(session: &mut Session<'_>, name: &ProjectName) -> Result<(Outcome
     if used {
         spec.port = free_port(session)?;
     }
+    spec.stage = Stage::Settled;
     backup::reclaim(session, &spec)?;
     redis::readmit(session, &mut spec)?;
     storage::readmit(session, &mut spec)?;

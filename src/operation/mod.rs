@@ -4,6 +4,7 @@ pub mod backup;
 pub mod database;
 pub mod deploy;
 pub mod environment;
+mod handover;
 pub mod init;
 mod launch;
 pub mod lifecycle;

@@ -19,7 +19,9 @@ use crate::{
     },
     plan::{Foreign, Plan},
     project::{
-        ProjectSpec, Rails,
+        ProjectSpec, Rails, Stage,
+        builder::Builder,
+        config::HealthConfig,
         schedule::{Clock, Schedule},
     },
 };
@@ -158,7 +160,11 @@ fn fresh(session: &Session<'_>, wish: &Wish) -> Result<ProjectSpec> {
         redis: None,
         database: None,
         storage: None,
+        build: None,
         rails: Rails::default(),
+        stage: Stage::Settled,
+        scale: std::collections::BTreeMap::new(),
+        health: HealthConfig::default(),
     })
 }
 
@@ -200,7 +206,8 @@ fn uid(session: &Session<'_>, wish: &Wish) -> Result<u32> {
     while session.host.accounts.is_used(uid)? {
         uid += 1;
     }
-    if uid >= LAST_LOGIN {
+    // The numbers above are those of build accounts.
+    if uid >= Builder::FIRST {
         bail!(
             Fault::new(Code::NameTaken, "every number for accounts has been given out")
                 .next("hostkit project list")

@@ -9,6 +9,7 @@ use super::{
     },
     deploy::verdict,
     environment::Draft,
+    handover::{Change, hand_over},
     lifecycle::retire,
     retreat::{Data, Retreat},
     session::{Mode, Outcome, Session},
@@ -19,7 +20,6 @@ use crate::{
         name::ProjectName,
         release::{ReleaseId, ReleaseState},
     },
-    plan::{Foreign, Plan},
     project::{ProjectSpec, Stand},
     store::ReleaseRow,
 };
@@ -130,23 +130,20 @@ pub fn go_back(
     draft.spec.running = true;
     draft.inject(session)?;
     let swapped = Swapped { spec: draft.spec.clone(), from, to: row, database: None };
-    let all = session.wanted(&draft.spec)?;
-    let owned = session.store.owned(name.as_str())?;
-    let plan = Plan::between(owned, draft.wanted(session)?, Foreign::Refuse, &session.host)?;
-    if plan.is_noop() && draft.spec == spec {
-        return Ok((Outcome::Unchanged, swapped));
+    let change = Change {
+        verb: "rollback",
+        old: &spec,
+        new: &draft.spec,
+        draft: Some(&draft),
+        renew: None,
+        concerned: &|_| true,
+    };
+    let handed = hand_over(session, &change, |registry| registry.go_live(spec.uid, &swapped.to.id));
+    let handed = handed.map_err(|error| verdict(session, &spec, error))?;
+    if handed.outcome == Outcome::Changed {
+        retire(session, name);
     }
-    let ran = session.carry_out(name.as_str(), "rollback", &plan, |registry| {
-        draft.record(registry, &all)?;
-        registry.go_live(draft.spec.uid, &swapped.to.id)
-    });
-    match ran {
-        Ok(outcome) => {
-            retire(session, name);
-            Ok((outcome, swapped))
-        }
-        Err(error) => Err(verdict(session, &spec, error)),
-    }
+    Ok((handed.outcome, swapped))
 }
 
 /// What to go back to, and how many stands of the lineage stay below it.

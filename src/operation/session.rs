@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use super::{
     backup::restore::settle,
-    execute,
+    execute, handover,
     recovery::{lock_name, recover},
 };
 use crate::{
@@ -108,6 +108,12 @@ impl Session<'_> {
                 let message = format!("a restore that died has left something beside the data: {error:#}");
                 self.ui.emit(Event::Warned { message: &message });
             }
+            if !handover::replaces_all(verb)
+                && let Err(error) = handover::settle(self, &name)
+            {
+                let message = format!("a handover that was interrupted could not be finished: {error:#}");
+                self.ui.emit(Event::Warned { message: &message });
+            }
         }
         Ok(Held(vec![lock]))
     }
@@ -134,6 +140,14 @@ impl Session<'_> {
             if entry.ends_with(".hostkit-new") {
                 self.host.root.remove(&backups.join(&entry))?;
             }
+        }
+        // Before what it writes to goes away under it.
+        let unit = name.build_unit();
+        if invocation(&self.host.root, &unit)?.is_some() {
+            self.host.systemd.stop(&unit)?;
+        }
+        if self.host.root.meta(&name.build_env())?.is_some() {
+            self.host.root.remove(&name.build_env())?;
         }
         // What a migration has begun nobody waits for any more.
         if invocation(&self.host.root, &name.release_unit())?.is_some() {

@@ -170,7 +170,8 @@ fn examine(session: &Session<'_>, owner: &str, survey: &mut Survey) -> Result<()
             if plan.is_noop() {
                 for service in owned.iter().filter_map(running) {
                     survey.checks += 1;
-                    if let Err(reason) = probe(&service.health, &session.host) {
+                    let Some(health) = &service.health else { continue };
+                    if let Err(reason) = probe(health, &session.host) {
                         let what = format!("health:{}", service.unit);
                         survey.find(owner, what, format!("{reason:#}"), format!("hostkit logs {owner}"));
                     }

@@ -57,8 +57,10 @@ pub struct HealthConfig {
     pub timeout: Option<u32>,
     /// How long to wait between two questions, in seconds.
     pub interval: Option<u32>,
-    /// How long after its start nothing is asked and no end of a process counts, in seconds.
+    /// How long it must go on after its first good answer, in seconds.
     pub grace: Option<u32>,
+    /// How long a process that ends may go on with what it is answering, in seconds.
+    pub drain: Option<u32>,
 }
 
 /// The keys at the top of the file.
@@ -195,7 +197,7 @@ fn health(value: &Value<'_>) -> Result<HealthConfig, Fault> {
         Shape::String => return Ok(HealthConfig { path: Some(health_path(value)?), ..Default::default() }),
         _ => value.table("a path or a table")?,
     };
-    table.allow(&["path", "status", "timeout", "interval", "grace"])?;
+    table.allow(&["path", "status", "timeout", "interval", "grace", "drain"])?;
     let seconds = |key, least: i64, most: i64| {
         let number = |value: Value<'_>| match u32::try_from(value.integer()?) {
             Ok(number) if (least..=most).contains(&i64::from(number)) => Ok(number),
@@ -213,6 +215,7 @@ fn health(value: &Value<'_>) -> Result<HealthConfig, Fault> {
         timeout: seconds("timeout", 1, 600)?,
         interval: seconds("interval", 1, 60)?,
         grace: seconds("grace", 0, 600)?,
+        drain: seconds("drain", 0, 600)?,
     })
 }
 

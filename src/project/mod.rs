@@ -1,10 +1,12 @@
 //! What a project is: checked values, and the resources it is made of, in the order it goes up.
 
+pub mod builder;
 pub mod config;
 pub mod database;
 pub mod detect;
 pub mod example;
 pub mod framework;
+mod health;
 mod phase;
 pub mod php;
 mod place;
@@ -14,6 +16,7 @@ pub mod rails;
 mod recipe;
 pub mod redis;
 mod resources;
+mod runs;
 pub mod schedule;
 mod service;
 mod spec;
@@ -26,8 +29,9 @@ pub use self::{
     rails::Rails,
     recipe::{Migration, Recipe},
     redis::Redis,
-    resources::{env, host_resources, project_resources, release, sandbox},
+    resources::{env, host_resources, project_resources, release},
+    runs::sandbox,
     service::DataService,
-    spec::{Injected, Launch, ProjectSpec, Stand},
+    spec::{Injected, Launch, ProjectSpec, Stage, Stand},
     storage::{Storage, StorageKey},
 };

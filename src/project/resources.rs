@@ -5,13 +5,11 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 
 use super::{
-    Launch, ProjectSpec,
-    detect::Workdir,
-    template::{LogrotateVars, NginxHostVars, SiteMode, SiteVars, Templates, UnitVars},
+    ProjectSpec, builder, runs,
+    template::{LogrotateVars, NginxHostVars, Templates},
 };
 use crate::{
     domain::{
-        command::StartCommand,
         env::EnvKey,
         layout::{HostPath, UnitName, host},
         name::ProjectName,
@@ -19,8 +17,7 @@ use crate::{
         runtime::Runtime,
     },
     resource::{
-        Any, Directory, EnvFile, Health, KeyFile, Link, LogFile, ManagedFile, Release, Service, Site, Unit,
-        UnixAccount,
+        Any, Directory, EnvFile, KeyFile, Link, LogFile, ManagedFile, Release, Site, Unit, UnixAccount,
     },
 };
 
@@ -29,14 +26,22 @@ const ROOT: u32 = 0;
 /// A project, in the order it goes up.
 pub fn project_resources(spec: &ProjectSpec, templates: &Templates) -> Result<Vec<Any>> {
     let mut all: Vec<Any> = vec![
-        UnixAccount { name: spec.name.to_string(), uid: spec.uid, home: spec.name.home().to_string() }.into(),
+        UnixAccount {
+            name: spec.name.to_string(),
+            uid: spec.uid,
+            home: spec.name.home().to_string(),
+            login: true,
+        }
+        .into(),
     ];
     all.extend(directories(spec).into_iter().map(Any::from));
+    all.extend(spec.build.iter().flat_map(|builder| builder.resources(spec)));
     // Its variables lead to them, and its process to what they lead to.
     all.extend(spec.services().into_iter().flat_map(|service| service.resources(spec)));
     all.push(env(spec)?.into());
-    for log in ["app.log", "error.log"] {
-        all.push(LogFile { path: spec.name.logs().join(log), gid: spec.uid }.into());
+    let logs = ["app.log", "error.log"].map(|log| spec.name.logs().join(log));
+    for path in logs.into_iter().chain(spec.surges().then(|| runs::surge_log(spec))) {
+        all.push(LogFile { path, gid: spec.uid }.into());
     }
     all.push(logrotate(spec, templates)?.into());
     all.extend(spec.kept.iter().map(|id| release(&spec.name, spec.uid, id).into()));
@@ -46,11 +51,10 @@ pub fn project_resources(spec: &ProjectSpec, templates: &Templates) -> Result<Ve
             all.push(Link { path: spec.name.venv(), target: "app/.venv".into() }.into());
         }
         if let Some(exec) = &launch.exec {
-            all.push(unit(spec, launch, exec, templates)?.into());
-            all.push(service(spec, launch).into());
+            all.extend(runs::units(spec, launch, exec, templates)?);
         }
     }
-    all.push(site(spec, templates)?.into());
+    all.extend(runs::processes(spec, templates)?);
     all.extend(spec.backups.iter().flat_map(|schedule| schedule.resources(&spec.name)));
     Ok(all)
 }
@@ -81,6 +85,9 @@ fn directories(spec: &ProjectSpec) -> Vec<Directory> {
         dir(name.home().join("incoming"), p, p, 0o700, leftover("incoming")),
         dir(name.home().join(".cache"), p, p, 0o700, leftover("cache")),
     ];
+    if spec.build.is_some() {
+        all.push(dir(name.build_logs(), ROOT, p, 0o750, None));
+    }
     for shared in &spec.shared {
         let mut path = name.shared();
         for part in shared.as_str().split('/') {
@@ -142,107 +149,6 @@ pub fn release(name: &ProjectName, uid: u32, id: &ReleaseId) -> Release {
     Release { path: name.release(id), manifest: name.manifest(id), staging: name.staging(id), trash }
 }
 
-fn unit(spec: &ProjectSpec, launch: &Launch, exec: &StartCommand, templates: &Templates) -> Result<Unit> {
-    let name = &spec.name;
-    let workdir = match launch.workdir {
-        Workdir::Home => name.home(),
-        Workdir::App => name.app(),
-    };
-    let body = templates.unit(&UnitVars {
-        name: name.as_str(),
-        workdir: workdir.to_string(),
-        env_file: name.env().to_string(),
-        exec_start: exec.to_systemd(),
-        logs: name.logs().to_string(),
-        home: name.home().to_string(),
-        shared: name.shared().to_string(),
-        // Node compiles as it runs, and so may any command; CPython does not.
-        deny_write_execute: launch.runtime == Runtime::Python,
-    })?;
-    Ok(Unit::new(name.unit(), body, spec.running, "multi-user.target"))
-}
-
-/// The lines of a unit's `[Service]` that shut in the project's process, for something else that is run as
-/// the project. What it may see of the home is for the caller to say.
-pub fn sandbox(
-    spec: &ProjectSpec,
-    launch: &Launch,
-    exec: &StartCommand,
-    templates: &Templates,
-) -> Result<Vec<String>> {
-    const OWN: &[&str] = &[
-        "Type",
-        "WorkingDirectory",
-        "EnvironmentFile",
-        "Environment",
-        "Restart",
-        "RestartSec",
-        "StandardOutput",
-        "StandardError",
-        "BindReadOnlyPaths",
-        "BindPaths",
-        "TimeoutStopSec",
-        "KillMode",
-    ];
-    let text = unit(spec, launch, exec, templates)?.body;
-    let service = text.lines().map(str::trim).skip_while(|line| *line != "[Service]").skip(1);
-    let lines = service.take_while(|line| !line.starts_with('[')).filter(|line| {
-        let key = line.split('=').next().unwrap_or_default();
-        line.contains('=') && !line.starts_with(['#', ';']) && !key.starts_with("Exec") && !OWN.contains(&key)
-    });
-    Ok(lines.map(str::to_owned).collect())
-}
-
-fn service(spec: &ProjectSpec, launch: &Launch) -> Service {
-    let name = &spec.name;
-    Service {
-        unit: name.unit(),
-        running: spec.running,
-        inputs: vec![name.env(), name.app(), name.unit().file()],
-        health: Health {
-            port: spec.port.number(),
-            uid: spec.uid,
-            host: spec.domain.to_string(),
-            path: launch.health_path.clone(),
-            timeout: launch.health_timeout,
-        },
-        log: name.logs().join("error.log"),
-    }
-}
-
-fn site(spec: &ProjectSpec, templates: &Templates) -> Result<Site> {
-    let name = &spec.name;
-    let mode = match &spec.live {
-        None => SiteMode::Empty,
-        Some((_, launch)) if launch.exec.is_some() => SiteMode::Proxy,
-        Some(_) => SiteMode::Static,
-    };
-    let launch = spec.live.as_ref().map(|(_, launch)| launch);
-    let web_root = match launch.and_then(|l| l.web_root.as_deref()) {
-        Some(below) => name.app().join(below),
-        None => name.app(),
-    };
-    let (body, fingerprint) = templates.site(&SiteVars {
-        name: name.as_str(),
-        domain: spec.domain.as_str(),
-        ipv6: spec.ipv6,
-        mode,
-        port: spec.port.number(),
-        web_root: web_root.to_string(),
-        spa: launch.is_some_and(|l| l.spa),
-        socket: host::nginx_socket().to_string(),
-        fingerprint: String::new(),
-    })?;
-    Ok(Site {
-        name: format!("hostkit-{name}"),
-        path: name.site(),
-        link: Some(name.site_link()),
-        domain: Some(spec.domain.to_string()),
-        body,
-        fingerprint,
-    })
-}
-
 /// What HostKit needs on the host itself, in the order it goes up.
 pub fn host_resources(templates: &Templates) -> Result<Vec<Any>> {
     let dir = |path: HostPath, mode| {
@@ -276,6 +182,10 @@ pub fn host_resources(templates: &Templates) -> Result<Vec<Any>> {
         dir(host::home_trash(), 0o700),
         dir(host::logs(), 0o755),
         dir(host::log_trash(), 0o700),
+        dir(host::caches(), 0o711),
+        ManagedFile { path: host::firewall(), body: builder::rules_at_boot(), gid: ROOT, mode: 0o640 }.into(),
+        unit("hostkit-firewall.service", builder::FIREWALL_SERVICE, true, "sysinit.target"),
+        builder::firewall().into(),
         ManagedFile { path: host::tmpfiles(), body: TMPFILES.to_owned(), gid: ROOT, mode: 0o644 }.into(),
         dir(host::nginx_dropin().file().parent(), 0o755),
         Unit::new(host::nginx_dropin(), DROPIN.to_owned(), false, "multi-user.target").into(),

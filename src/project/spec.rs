@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Redis,
+    builder::Builder,
+    config::HealthConfig,
     database::Database,
     detect::Workdir,
     process::{Process, Strategy},
@@ -41,7 +43,7 @@ pub struct Launch {
     /// How long to wait between two questions, in seconds.
     #[serde(default)]
     pub health_interval: Option<u32>,
-    /// How long after its start nothing counts against it, in seconds.
+    /// How long it must go on after its first good answer, in seconds.
     #[serde(default)]
     pub health_grace: Option<u32>,
     /// What takes over from what.
@@ -50,6 +52,22 @@ pub struct Launch {
     /// What runs besides what answers requests; every program an absolute path.
     #[serde(default)]
     pub processes: Vec<Process>,
+    /// How long it may go on with what it is answering when it ends, in seconds.
+    #[serde(default)]
+    pub drain: Option<u32>,
+}
+
+/// How far a project has come in handing over from one release, or one environment, to the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// All of it runs what is live.
+    #[default]
+    Settled,
+    /// The surge instance runs what is live, and answers; the others still run what was live before.
+    Surge,
+    /// What answers runs what is live; what ends is given time, and what runs besides is started anew.
+    Drain,
 }
 
 /// What was live at one time: a release, and the environment it ran with.
@@ -136,9 +154,21 @@ pub struct ProjectSpec {
     /// Its object storage, if it has any.
     #[serde(default)]
     pub storage: Option<Storage>,
+    /// Who builds its releases, since one had to be built.
+    #[serde(default)]
+    pub build: Option<Builder>,
     /// What keeps its deploys from doing harm.
     #[serde(default)]
     pub rails: Rails,
+    /// How far the last handover has come.
+    #[serde(default)]
+    pub stage: Stage,
+    /// How many there are of each kind of process; one of those that are not named.
+    #[serde(default)]
+    pub scale: BTreeMap<String, u16>,
+    /// What the administrator says about its health, above what its releases say.
+    #[serde(default)]
+    pub health: HealthConfig,
 }
 
 impl ProjectSpec {
@@ -146,6 +176,24 @@ impl ProjectSpec {
     pub const KEEP: usize = 5;
     /// How far back can be gone step by step.
     pub const STANDS: usize = 50;
+
+    /// What answers requests, among the names of processes.
+    pub const WEB: &'static str = "web";
+
+    /// The same project at another stage of a handover.
+    pub fn at(&self, stage: Stage) -> Self {
+        Self { stage, ..self.clone() }
+    }
+
+    /// How many processes of a kind there are.
+    pub fn count(&self, kind: &str) -> u16 {
+        self.scale.get(kind).copied().unwrap_or(1)
+    }
+
+    /// How many instances answer requests.
+    pub fn webs(&self) -> u16 {
+        self.count(Self::WEB).clamp(1, Port::INSTANCES)
+    }
 
     /// The live release.
     pub fn live_release(&self) -> Option<&ReleaseId> {

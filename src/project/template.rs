@@ -21,16 +21,31 @@ pub struct UnitVars<'a> {
     pub workdir: String,
     /// The environment file.
     pub env_file: String,
+    /// What an instance with a port of its own is told besides.
+    pub port_file: Option<String>,
     /// The start command, encoded for systemd.
     pub exec_start: String,
     /// Where the logs lie.
     pub logs: String,
+    /// The only file that the surge instance writes to.
+    pub surge_log: Option<String>,
     /// The project's home.
     pub home: String,
     /// The only place the process may write.
     pub shared: String,
     /// Whether memory that is written may not be executed; kills programs that compile as they run.
     pub deny_write_execute: bool,
+    /// Whether it runs at certain times, each time to its end.
+    pub times: bool,
+}
+
+/// Where nginx finds an instance.
+#[derive(Clone, Debug, Serialize)]
+pub struct Server {
+    /// Its port.
+    pub port: u16,
+    /// Whether it is asked only when the others do not answer.
+    pub backup: bool,
 }
 
 /// How a site answers.
@@ -56,8 +71,10 @@ pub struct SiteVars<'a> {
     pub ipv6: bool,
     /// How it answers.
     pub mode: SiteMode,
-    /// The port of the process.
+    /// The port of the first instance.
     pub port: u16,
+    /// Every instance that answers.
+    pub servers: Vec<Server>,
     /// The directory of the files.
     pub web_root: String,
     /// Whether an unknown path gets `index.html`.
@@ -137,7 +154,14 @@ impl Templates {
 
     /// A unit file.
     pub fn unit(&self, vars: &UnitVars<'_>) -> Result<String> {
-        render(&self.plain, "unit.service", vars)
+        let body = render(&self.plain, "unit.service", vars)?;
+        match &vars.port_file {
+            // It would take the port of the first instance, and never become healthy.
+            Some(file) if !body.contains(file.as_str()) => {
+                Err(broken("unit.service", &"it does not read the `port_file` that an instance gets"))
+            }
+            _ => Ok(body),
+        }
     }
 
     /// An nginx site, with its fingerprint filled in.
@@ -222,6 +246,7 @@ mod tests {
             ipv6: true,
             mode: SiteMode::Proxy,
             port: 8001,
+            servers: vec![Server { port: 8001, backup: false }],
             web_root: String::new(),
             spa: false,
             socket: "/run/x.sock".into(),

@@ -15,6 +15,14 @@ pub struct UnixAccount {
     pub uid: u32,
     /// Its home.
     pub home: String,
+    /// Whether somebody may log in as it; a build's account is nobody's.
+    #[serde(default = "yes")]
+    pub login: bool,
+}
+
+/// What an account from before there were others is.
+const fn yes() -> bool {
+    true
 }
 
 /// An account as it was found.
@@ -33,7 +41,7 @@ impl UnixAccount {
             uid: self.uid,
             gid: self.uid,
             home: self.home.clone(),
-            shell: "/bin/bash".to_owned(),
+            shell: if self.login { "/bin/bash" } else { "/usr/sbin/nologin" }.to_owned(),
         }
     }
 }
@@ -85,6 +93,6 @@ impl Resource for UnixAccount {
     }
     #[cfg(test)]
     fn sample() -> Option<Self> {
-        Some(Self { name: "blog".into(), uid: 2000, home: "/home/blog".into() })
+        Some(Self { name: "blog".into(), uid: 2000, home: "/home/blog".into(), login: true })
     }
 }

@@ -3,6 +3,7 @@
 mod account;
 mod bucket;
 mod bucket_key;
+mod cache;
 mod cluster;
 mod daemon_secrets;
 mod database;
@@ -10,6 +11,7 @@ mod database_swap;
 mod directory;
 mod env_file;
 mod file;
+mod firewall;
 mod key_file;
 #[cfg(test)]
 mod laws;
@@ -23,6 +25,7 @@ mod release;
 mod role;
 mod service;
 mod site;
+mod standing;
 mod timer;
 mod tree_swap;
 mod unit;
@@ -36,6 +39,7 @@ pub use self::{
     account::UnixAccount,
     bucket::Bucket,
     bucket_key::BucketKey,
+    cache::Cache,
     cluster::Cluster,
     daemon_secrets::DaemonSecrets,
     database::Database,
@@ -43,6 +47,7 @@ pub use self::{
     directory::Directory,
     env_file::EnvFile,
     file::ManagedFile,
+    firewall::Firewall,
     key_file::KeyFile,
     link::Link,
     log_file::LogFile,
@@ -54,6 +59,7 @@ pub use self::{
     role::Role,
     service::{Health, Service, probe},
     site::Site,
+    standing::Standing,
     timer::Timer,
     tree_swap::TreeSwap,
     unit::Unit,
@@ -194,8 +200,10 @@ kinds! {
     daemon_secrets::DaemonSecrets,
     object_store::ObjectStore,
     directory::Directory,
+    cache::Cache,
     env_file::EnvFile,
     file::ManagedFile,
+    firewall::Firewall,
     key_file::KeyFile,
     link::Link,
     log_file::LogFile,
@@ -208,4 +216,5 @@ kinds! {
     service::Service,
     timer::Timer,
     site::Site,
+    standing::Standing,
 }

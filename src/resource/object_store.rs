@@ -62,7 +62,7 @@ impl Resource for ObjectStore {
     }
     fn observe(&self, host: &Host) -> Result<Found> {
         let Some(start) = invocation(&host.root, &self.unit)? else { return Ok(Found::default()) };
-        Ok(Found { running: true, fresh: is_fresh(&start, &self.inputs, host)? })
+        Ok(Found { running: true, fresh: is_fresh(&self.unit, &start, &self.inputs, host)? })
     }
     fn compare(&self, found: &Found) -> State {
         match (found.running, found.fresh) {

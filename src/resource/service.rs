@@ -16,7 +16,7 @@ use super::{Resource, State, unit::reload_if_due};
 use crate::{
     domain::{
         fault::{Code, Fault},
-        layout::{HostPath, UnitName},
+        layout::{HostPath, UnitName, host},
     },
     system::{
         Host, UnitStatus, process,
@@ -26,6 +26,8 @@ use crate::{
 
 /// How long to wait between two looks.
 const PACE: Duration = Duration::from_millis(5);
+/// How long to wait after an answer that was not the right one, unless the project says otherwise.
+const INTERVAL: Duration = Duration::from_millis(100);
 /// How long one health request may take.
 const REQUEST: Duration = Duration::from_secs(5);
 /// How much of a failed process's last words goes into the error, in lines and bytes.
@@ -45,6 +47,15 @@ pub struct Health {
     pub path: Option<String>,
     /// How long it may take, in seconds.
     pub timeout: u32,
+    /// The status that counts as good, if not those that the path decides.
+    #[serde(default)]
+    pub status: Option<u16>,
+    /// How long to wait after an answer that is not good, in seconds.
+    #[serde(default)]
+    pub interval: Option<u32>,
+    /// How long it must go on after its first good answer, in seconds.
+    #[serde(default)]
+    pub grace: u32,
 }
 
 /// The main process of a unit.
@@ -56,8 +67,9 @@ pub struct Service {
     pub running: bool,
     /// What it is started from: it must be younger than all of these.
     pub inputs: Vec<HostPath>,
-    /// When it counts as healthy.
-    pub health: Health,
+    /// When it counts as healthy; `None` for what answers nobody, and counts as soon as it runs.
+    #[serde(default)]
+    pub health: Option<Health>,
     /// Where it writes its complaints.
     pub log: HostPath,
 }
@@ -80,28 +92,13 @@ impl Service {
             let _held = host.hold("systemd")?;
             reload_if_due(host)?;
         }
+        let Some(health) = &self.health else { return host.systemd.restart(&self.unit) };
         if invocation(&host.root, &self.unit)?.is_none() {
-            self.refuse_taken_port(host)?;
+            refuse_taken_port(health, host)?;
         }
         let log_from = host.root.meta(&self.log)?.map_or(0, |m| m.size);
         host.systemd.restart(&self.unit)?;
-        await_health(&self.unit, &self.health, host).map_err(|e| self.explain(e, log_from, host))
-    }
-
-    fn refuse_taken_port(&self, host: &Host) -> Result<()> {
-        match host.net.listener(self.health.port)? {
-            Some(uid) if uid != self.health.uid => {
-                let port = self.health.port;
-                bail!(
-                    Fault::new(
-                        Code::PortTaken,
-                        format!("port {port} is held by a process of the account {uid}")
-                    )
-                    .next(format!("ss -ltnp 'sport = :{port}'"))
-                )
-            }
-            _ => Ok(()),
-        }
+        await_health(&self.unit, health, host).map_err(|e| self.explain(e, log_from, host))
     }
 
     /// What it has complained of since it was started.
@@ -130,34 +127,65 @@ impl Service {
     }
 }
 
-/// Whether a unit was started after the last change to these.
-pub(super) fn is_fresh(start: &Invocation, inputs: &[HostPath], host: &Host) -> Result<bool> {
+fn refuse_taken_port(health: &Health, host: &Host) -> Result<()> {
+    let port = health.port;
+    match host.net.listener(port)? {
+        Some(uid) if uid != health.uid => {
+            bail!(
+                Fault::new(Code::PortTaken, format!("port {port} is held by a process of the account {uid}"))
+                    .next(format!("ss -ltnp 'sport = :{port}'"))
+            )
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether a unit was started after the last change to these, or was seen to be as good as that since.
+pub(super) fn is_fresh(
+    unit: &UnitName,
+    start: &Invocation,
+    inputs: &[HostPath],
+    host: &Host,
+) -> Result<bool> {
+    let note = host::vouched(unit);
+    let mut since = start.meta.changed;
+    if host.root.target(&note)?.as_ref() == Some(&start.id) {
+        since = host.root.meta(&note)?.map_or(since, |note| note.changed.max(since));
+    }
     let now = host.clock.now();
     let now = (now.as_second(), i64::from(now.subsec_nanosecond()));
     let mut fresh = true;
     for input in inputs {
         // What claims to be from the future says nothing about when it changed.
-        fresh &= host.root.meta(input)?.is_some_and(|m| m.changed <= start.meta.changed || m.changed > now);
+        fresh &= host.root.meta(input)?.is_some_and(|m| m.changed <= since || m.changed > now);
     }
     Ok(fresh)
 }
 
-/// Waits until a started unit is healthy; fails at once when its process ends.
+/// Waits until a started unit is healthy, and lasts; fails at once when its process ends.
 fn await_health(unit: &UnitName, health: &Health, host: &Host) -> Result<()> {
     let started = invocation(&host.root, unit)?.map(|i| i.id);
     let deadline = host.clock.elapsed() + Duration::from_secs(health.timeout.into());
+    let interval = health.interval.map_or(INTERVAL, |seconds| Duration::from_secs(seconds.into()));
+    let mut asked_at: Option<Duration> = None;
     loop {
         process::keep_going()?;
-        let now = invocation(&host.root, unit)?.map(|i| i.id);
-        if now.is_none() || now != started {
-            let end = host.systemd.postmortem(unit)?;
-            bail!(Fault::new(
-                Code::Unhealthy,
-                format!("the process of `{unit}` ended ({}, {})", end.result, end.status)
-            ));
+        require_running(unit, started.as_ref(), host)?;
+        let now = host.clock.elapsed();
+        let mut reason = None;
+        // Whether anything listens may be asked often; what listens and is not ready has better things to
+        // do than to say so.
+        if asked_at.is_none_or(|at| now >= at + interval) {
+            match probe(health, host) {
+                Ok(()) => return await_grace(unit, started.as_ref(), health, host),
+                Err(error) => {
+                    asked_at = (!error.is::<NobodyListens>()).then_some(now);
+                    reason = Some(error);
+                }
+            }
         }
-        let Err(reason) = probe(health, host) else { return Ok(()) };
-        if host.clock.elapsed() >= deadline {
+        if now >= deadline {
+            let Some(reason) = reason.or_else(|| probe(health, host).err()) else { return Ok(()) };
             let port = health.port;
             bail!(
                 Fault::new(
@@ -171,17 +199,62 @@ fn await_health(unit: &UnitName, health: &Health, host: &Host) -> Result<()> {
     }
 }
 
+/// Fails when the process that was started is not there any more.
+fn require_running(unit: &UnitName, started: Option<&String>, host: &Host) -> Result<()> {
+    let now = invocation(&host.root, unit)?.map(|i| i.id);
+    if now.is_some() && now.as_ref() == started {
+        return Ok(());
+    }
+    let end = host.systemd.postmortem(unit)?;
+    bail!(Fault::new(
+        Code::Unhealthy,
+        format!("the process of `{unit}` ended ({}, {})", end.result, end.status)
+    ))
+}
+
+/// Sees that a process which has answered goes on for as long as it must.
+fn await_grace(unit: &UnitName, started: Option<&String>, health: &Health, host: &Host) -> Result<()> {
+    let grace = Duration::from_secs(health.grace.into());
+    let until = host.clock.elapsed() + grace;
+    while host.clock.elapsed() < until {
+        host.clock.sleep(INTERVAL);
+        process::keep_going()?;
+        require_running(unit, started, host)?;
+    }
+    match health.grace {
+        0 => Ok(()),
+        seconds => probe(health, host).map_err(|reason| {
+            let message = format!("it was healthy, and is not any more after {seconds} s: {reason:#}");
+            Fault::new(Code::Unhealthy, message).into()
+        }),
+    }
+}
+
 /// Gives a process that is put back the time it needs until it answers anything at all. Whether it is
 /// healthy is not asked: it runs what it ran before.
-fn await_answer(health: &Health, host: &Host) {
+fn await_answer(unit: &UnitName, health: &Health, host: &Host) {
     let deadline = host.clock.elapsed() + Duration::from_secs(health.timeout.into());
     while host.clock.elapsed() < deadline {
-        if host.net.get(health.port, &health.host, "/", REQUEST).is_ok() {
+        let up = invocation(&host.root, unit).is_ok_and(|now| now.is_some());
+        // One that has ended again will not answer sooner for being waited for.
+        if !up || host.net.get(health.port, &health.host, "/", REQUEST).is_ok() {
             return;
         }
         host.clock.sleep(PACE);
     }
 }
+
+/// Why a process is not healthy that does not even listen.
+#[derive(Debug)]
+struct NobodyListens(u16);
+
+impl std::fmt::Display for NobodyListens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "nothing listens on port {}", self.0)
+    }
+}
+
+impl std::error::Error for NobodyListens {}
 
 /// Asks once whether a process is healthy; the error says why it is not.
 pub fn probe(health: &Health, host: &Host) -> Result<()> {
@@ -190,15 +263,19 @@ pub fn probe(health: &Health, host: &Host) -> Result<()> {
     // milliseconds.
     let answer = host.net.get(health.port, &health.host, path, REQUEST);
     if refused(&answer) {
-        bail!("nothing listens on port {}", health.port);
+        bail!(NobodyListens(health.port));
     }
     match host.net.listener(health.port)? {
-        None => bail!("nothing listens on port {}", health.port),
+        None => bail!(NobodyListens(health.port)),
         Some(uid) if uid != health.uid => bail!("port {} is held by the account {uid}", health.port),
         Some(_) => {}
     }
     let status = answer?;
-    let good = if health.path.is_some() { status == 200 } else { status < 500 };
+    let good = match health.status {
+        Some(wanted) => status == wanted,
+        None if health.path.is_some() => status == 200,
+        None => status < 500,
+    };
     if good { Ok(()) } else { bail!("`GET {path}` answered {status}") }
 }
 
@@ -222,7 +299,7 @@ impl Resource for Service {
                 exists && host.systemd.list()?.get(self.unit.as_str()).is_some_and(UnitStatus::is_waiting);
             return Ok(Found { waiting, ..Found::default() });
         };
-        Ok(Found { running: true, fresh: is_fresh(&start, &self.inputs, host)?, waiting: false })
+        Ok(Found { running: true, fresh: is_fresh(&self.unit, &start, &self.inputs, host)?, waiting: false })
     }
     fn compare(&self, found: &Found) -> State {
         match (self.running, found.running) {
@@ -247,7 +324,9 @@ impl Resource for Service {
             (true, now) if now.running && now.fresh => Ok(()),
             (true, _) => {
                 host.systemd.restart(&self.unit)?;
-                await_answer(&self.health, host);
+                if let Some(health) = &self.health {
+                    await_answer(&self.unit, health, host);
+                }
                 Ok(())
             }
             // It ended again and again, and may go on with that.

@@ -129,7 +129,7 @@ fn changing() -> Result<bool> {
 }
 
 /// Kills whatever still runs under an account: a login, a job of cron.
-fn end_processes(uid: u32) -> Result<()> {
+pub(super) fn end_processes(uid: u32) -> Result<()> {
     for _ in 0..100 {
         let running = processes_of(uid)?;
         if running.is_empty() {

@@ -6,11 +6,13 @@
 pub mod accounts;
 pub mod archive;
 pub mod backup;
+pub mod build;
 pub mod clock;
 pub mod editor;
 pub mod exec;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
+pub mod firewall;
 pub mod fs;
 pub mod invoker;
 pub mod job;
@@ -21,6 +23,7 @@ pub mod objects;
 pub mod postgres;
 pub mod process;
 pub mod redis;
+pub mod seal;
 pub mod source;
 pub mod systemd;
 pub mod tree;
@@ -37,6 +40,7 @@ pub use self::{
     accounts::{Account, Accounts},
     backup::Copies,
     clock::Clock,
+    firewall::Firewall,
     fs::{Attr, FileKind, Fresh, Meta, Root},
     job::{End, Job},
     lock::Lock,
@@ -58,6 +62,8 @@ pub struct Host {
     pub accounts: Box<dyn Accounts>,
     /// The service manager.
     pub systemd: Box<dyn Systemd>,
+    /// The packet filter.
+    pub firewall: Box<dyn Firewall>,
     /// The web server.
     pub nginx: Box<dyn Nginx>,
     /// Redis servers.
@@ -91,6 +97,7 @@ impl Host {
             root: Root::open("/".as_ref(), Tripwire::default())?,
             accounts: Box::new(accounts::Shadow),
             systemd: Box::new(systemd::Systemctl),
+            firewall: Box::new(firewall::Nft),
             nginx: Box::new(nginx::Running),
             redis: Box::new(redis::Servers::default()),
             net: Box::new(net::Loopback),

@@ -18,6 +18,8 @@ pub trait Net: fmt::Debug {
     fn listener(&self, port: u16) -> Result<Option<u32>>;
     /// Whether a process takes what other hosts send to `port`.
     fn is_exposed(&self, port: u16) -> Result<bool>;
+    /// Whether anybody is connected to what listens on `port`.
+    fn is_busy(&self, port: u16) -> Result<bool>;
     /// Whether a process could listen on `port` now.
     fn is_free(&self, port: u16) -> bool;
     /// The status of `GET path` on `127.0.0.1:port`, asked as nginx would for `host`.
@@ -60,6 +62,16 @@ fn listeners(table: &str) -> impl Iterator<Item = Listener> + '_ {
     })
 }
 
+/// Whether a connection stands whose near end is `port`; state 01 is ESTABLISHED.
+fn has_connection(table: &str, port: u16) -> bool {
+    table.lines().skip(1).any(|line| {
+        let mut fields = line.split_ascii_whitespace();
+        let near = fields.nth(1).and_then(|address| address.split_once(':'));
+        let near = near.and_then(|(_, port)| u16::from_str_radix(port, 16).ok());
+        near == Some(port) && fields.nth(1) == Some("01")
+    })
+}
+
 fn tables() -> Result<Vec<String>> {
     let v4 = std::fs::read_to_string("/proc/net/tcp").context("reading the list of sockets")?;
     // Absent on a kernel without IPv6.
@@ -75,6 +87,10 @@ impl Net for Loopback {
     fn is_exposed(&self, port: u16) -> Result<bool> {
         let tables = tables()?;
         Ok(tables.iter().flat_map(|t| listeners(t)).any(|l| l.port == port && l.exposed))
+    }
+    fn is_busy(&self, port: u16) -> Result<bool> {
+        let tables = tables()?;
+        Ok(tables.iter().any(|table| has_connection(table, port)))
     }
     fn is_free(&self, port: u16) -> bool {
         // Trying costs microseconds; the list of sockets, milliseconds.
@@ -137,6 +153,24 @@ mod tests {
             std::thread::sleep(Duration::from_millis(20));
         }
         panic!("a closed socket is still listed");
+    }
+
+    #[test]
+    fn a_connection_is_seen_until_it_ends() {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = socket.local_addr().unwrap().port();
+        assert!(!Loopback.is_busy(port).unwrap(), "to listen is not to be connected");
+        let visitor = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let served = socket.accept().unwrap().0;
+        assert!(Loopback.is_busy(port).unwrap());
+        drop((visitor, served));
+        for _ in 0..100 {
+            if !Loopback.is_busy(port).unwrap() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("a closed connection is still listed");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, OnceLock,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use anyhow::{Context, Result};
@@ -81,10 +81,30 @@ fn stays(limit: &str, value: u64) -> anyhow::Error {
         .into()
 }
 
+/// How many pieces of work there are that only go forward.
+static FORWARD: AtomicUsize = AtomicUsize::new(0);
+
+/// As long as this lives, a request to stop waits: what has begun is finished first.
+#[derive(Debug)]
+#[must_use = "dropping it lets the user stop again"]
+pub struct Forward(());
+
+/// Begins work that only goes forward.
+pub fn go_forward() -> Forward {
+    FORWARD.fetch_add(1, Ordering::Relaxed);
+    Forward(())
+}
+
+impl Drop for Forward {
+    fn drop(&mut self) {
+        FORWARD.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Fails when the user has asked to stop; called between steps, where stopping can be undone.
 pub fn keep_going() -> Result<()> {
     match STOP.get() {
-        Some(stop) if stop.load(Ordering::Relaxed) => {
+        Some(stop) if stop.load(Ordering::Relaxed) && FORWARD.load(Ordering::Relaxed) == 0 => {
             Err(Fault::new(Code::Interrupted, "interrupted by a signal").into())
         }
         _ => Ok(()),

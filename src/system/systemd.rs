@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 
 use super::{
     Meta, Root,
+    build::{self, Ending},
     exec::Tool,
     job::{self, End, Job},
 };
@@ -54,6 +55,9 @@ pub trait Systemd: fmt::Debug {
     fn list(&self) -> Result<BTreeMap<String, UnitStatus>>;
     /// How a unit ended.
     fn postmortem(&self, unit: &UnitName) -> Result<Postmortem>;
+    /// Runs one command of a build in a unit of its own, and waits until nothing of it is left. `hear` gets
+    /// every line it writes. Says how it ended; fails only where it could not be run.
+    fn work(&mut self, job: &build::Job, hear: &mut dyn FnMut(&str)) -> Result<Ending>;
     /// Runs a program once, hands on every line it writes, and waits until nothing of it is left.
     fn run(&mut self, job: &Job, said: &mut dyn FnMut(&str)) -> Result<End>;
     /// Starts a program in a unit of its own that outlives this process. With `stdin` it reads what this
@@ -85,7 +89,7 @@ pub fn invocation(root: &Root, unit: &UnitName) -> Result<Option<Invocation>> {
 #[derive(Debug)]
 pub struct Systemctl;
 
-fn systemctl() -> Result<Tool> {
+pub(super) fn systemctl() -> Result<Tool> {
     Tool::find("systemctl", "systemd")
 }
 
@@ -134,6 +138,9 @@ impl Systemd for Systemctl {
     }
     fn interrupt(&mut self, unit: &UnitName) -> Result<()> {
         job::interrupt(unit)
+    }
+    fn work(&mut self, job: &build::Job, hear: &mut dyn FnMut(&str)) -> Result<Ending> {
+        build::run(job, hear)
     }
     fn verify(&self, unit: &UnitName, text: &str) -> Result<()> {
         // In a directory of root's alone: a name in /tmp could be somebody else's link.

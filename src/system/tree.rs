@@ -91,6 +91,13 @@ impl Tree {
         regroup(&root, Gid::from_raw(gid)).context("giving the release to the web server's group")
     }
 
+    /// Gives everything in the tree, and its root, to this account and its group. A file that another tree
+    /// has too gets a copy of its own first.
+    pub fn give(&self, uid: u32) -> Result<()> {
+        let root = self.open(".", OFlags::DIRECTORY, INSIDE)?;
+        give(&root, uid).context("giving the tree to the build's account")
+    }
+
     /// Whether there is anything at `path`, a link that leads nowhere included.
     pub fn is_taken(&self, path: &str) -> bool {
         let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
@@ -104,6 +111,46 @@ impl Tree {
         self.open(parent, OFlags::DIRECTORY, PLAIN)
             .is_ok_and(|dir| rustix::fs::unlinkat(&dir, name, AtFlags::REMOVEDIR).is_ok())
     }
+}
+
+/// The archive's limit on depth bounds the recursion.
+fn give(dir: &OwnedFd, uid: u32) -> Result<()> {
+    let (owner, group) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(uid)));
+    for entry in rustix::fs::Dir::read_from(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => {
+                let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                give(&rustix::fs::openat(dir, name, flags, Mode::empty())?, uid)?;
+            }
+            kind => {
+                if kind == FileType::RegularFile && stat.st_nlink > 1 {
+                    part(dir, name, stat.st_mode)?;
+                }
+                rustix::fs::chownat(dir, name, owner, group, AtFlags::SYMLINK_NOFOLLOW)?;
+            }
+        }
+    }
+    // Last: until then nobody else gets in.
+    rustix::fs::fchown(dir, owner, group)?;
+    Ok(())
+}
+
+/// Puts a copy of a file in its place, so that what becomes of it becomes of no other tree's.
+fn part(dir: &OwnedFd, name: &std::ffi::CStr, mode: u32) -> Result<()> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mut old = std::fs::File::from(rustix::fs::openat(dir, name, flags, Mode::empty())?);
+    rustix::fs::unlinkat(dir, name, AtFlags::empty())?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut new = std::fs::File::from(rustix::fs::openat(dir, name, flags, Mode::RUSR | Mode::WUSR)?);
+    std::io::copy(&mut old, &mut new)?;
+    rustix::fs::fchmod(&new, Mode::from_raw_mode(mode & 0o777))?;
+    Ok(())
 }
 
 /// The archive's limit on depth bounds the recursion.
@@ -122,6 +169,9 @@ fn regroup(dir: &OwnedFd, gid: Gid) -> Result<()> {
                 regroup(&rustix::fs::openat(dir, name, flags, Mode::empty())?, gid)?;
             }
             FileType::RegularFile => {
+                if stat.st_nlink > 1 {
+                    part(dir, name, stat.st_mode)?;
+                }
                 rustix::fs::chownat(dir, name, None, Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
             }
             _ => {}

@@ -1,5 +1,6 @@
 //! A deploy: long work first, where it can hurt nobody; then one operation that switches.
 
+pub mod build;
 mod migrate;
 mod rails;
 mod stage;
@@ -10,6 +11,7 @@ use anyhow::{Context, Result};
 pub use self::rails::{resume, set_rails};
 pub(super) use self::switch::verdict;
 use self::{
+    build::Terms,
     stage::{next_id, stage},
     switch::switch,
 };
@@ -34,6 +36,8 @@ pub struct Upload<'a> {
     pub runtime: Option<Runtime>,
     /// The start command, when it is not to be found in the source.
     pub start: Option<StartCommand>,
+    /// On what terms it is built.
+    pub terms: Terms,
     /// Whether the database is left as it is.
     pub skip_migrate: bool,
     /// Whether the limits on deploys do not count this time.
@@ -43,7 +47,15 @@ pub struct Upload<'a> {
 impl<'a> Upload<'a> {
     /// An archive that says itself what it is.
     pub fn new(archive: &'a mut dyn Source, source: String) -> Self {
-        Self { archive, source, runtime: None, start: None, skip_migrate: false, override_rails: false }
+        Self {
+            archive,
+            source,
+            runtime: None,
+            start: None,
+            terms: Terms::default(),
+            skip_migrate: false,
+            override_rails: false,
+        }
     }
 }
 
@@ -88,6 +100,8 @@ pub fn deploy(
             return Err(error);
         }
     };
+    // It may have got somebody who builds for it.
+    let spec = session.project(name)?.spec;
     let done = switch(session, &spec, staged, upload);
     match &done {
         Ok(_) => retire(session, name),

@@ -1,15 +1,23 @@
-//! The long part of a deploy, which touches nothing live: receive, detect, seal.
+//! The long part of a deploy, which touches nothing live: receive, detect, build, seal.
 
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use jiff::{SignedDuration, civil::DateTime, tz::TimeZone};
 
-use super::{Upload, size};
+use super::{
+    Upload,
+    build::{Order, build},
+    size,
+};
 use crate::{
     domain::{env::EnvKey, fault::Fault, release::ReleaseId, runtime::Runtime, shared_dir::SharedDir},
     event::Event,
-    operation::{launch::prepare, session::Session},
+    operation::{
+        launch::{prepare, recognise},
+        secrets::Needs,
+        session::{Mode, Session},
+    },
     project::{Launch, ProjectSpec, Recipe, release},
     system::{
         Attr,
@@ -50,7 +58,7 @@ pub(super) fn next_id(session: &Session<'_>, spec: &ProjectSpec) -> Result<Relea
     }
 }
 
-/// Receives, detects and seals: everything that takes time and touches nothing live.
+/// Receives, detects, builds and seals: everything that takes time and touches nothing live.
 pub(super) fn stage(
     session: &mut Session<'_>,
     spec: &ProjectSpec,
@@ -76,17 +84,28 @@ pub(super) fn stage(
     process::keep_going()?;
 
     let tree = Tree::new(session.host.root.open_dir(&place)?);
-    let ready = prepare(&session.host, spec, &tree, upload.runtime, upload.start.clone())?;
-    let detail = format!("{} ({})", ready.launch.runtime, ready.why.join("; "));
+    let app = recognise(spec, &tree, upload.runtime, upload.start.clone())?;
+    let detail = format!("{} ({})", app.runtime, app.why.join("; "));
     session.ui.emit(Event::Finished { what: "detect", detail: &detail, ms: 0 });
-    let needs = ready.needs.unmet(session, spec)?;
+    let needs = Needs::of(&tree, &app.env_required)?.unmet(session, spec)?;
     needs.refuse_missing(&spec.name)?;
 
-    let began = Instant::now();
-    let group = group_of(Some(ready.launch.runtime));
-    if group != guess {
-        tree.regroup(group)?;
-    }
+    let group = group_of(Some(app.runtime));
+    let recipe = upload.terms.trim(&app.recipe);
+    let notes = manifest.notes.clone();
+    let began;
+    let manifest = if recipe.is_empty() || session.mode == Mode::DryRun {
+        began = Instant::now();
+        if group != guess {
+            tree.regroup(group)?;
+        }
+        manifest
+    } else {
+        let built = build(session, spec, &Order { id, group, recipe: &recipe }, &upload.terms)?;
+        began = built.ended;
+        built.manifest
+    };
+    let ready = prepare(&session.host, spec, &tree, app)?;
     session.host.root.set_attr(&place, Attr { uid: 0, gid: group, mode: 0o750 })?;
     session.host.root.replace(&spec.name.manifest(id), manifest.to_text().as_bytes(), Attr::root(0o600))?;
     session.host.root.sync(&place)?;
@@ -99,7 +118,7 @@ pub(super) fn stage(
         shared: ready.shared,
         generated: needs.generated,
         why: ready.why,
-        warnings: manifest.notes.iter().cloned().chain(ready.warnings).collect(),
+        warnings: notes.into_iter().chain(ready.warnings).collect(),
         manifest,
     })
 }
@@ -115,6 +134,6 @@ fn advise(error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-fn millis(since: Instant) -> u64 {
+pub(super) fn millis(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

@@ -14,11 +14,11 @@ use crate::{
     operation::{
         HostState,
         environment::Draft,
+        handover::{Change, hand_over},
         session::{Outcome, Session},
     },
-    plan::{Foreign, Plan},
     project::{Phase, ProjectSpec, Stand},
-    resource::probe,
+    resource::{Any, probe},
     store::ReleaseRow,
 };
 
@@ -41,7 +41,6 @@ pub(super) fn switch(
     staged: Staged,
     upload: &Upload<'_>,
 ) -> Result<(Outcome, Deployed)> {
-    let name = &spec.name;
     let draft = draft(session, spec, &staged)?;
     let next = &draft.spec;
     let now = session.host.clock.now();
@@ -65,16 +64,16 @@ pub(super) fn switch(
         return Err(error);
     }
     let pruned: Vec<&ReleaseId> = spec.kept.iter().filter(|k| !next.kept.contains(k)).collect();
-    let all = session.wanted(next)?;
-    let plan = Plan::between(
-        session.store.owned(name.as_str())?,
-        draft.wanted(session)?,
-        Foreign::Refuse,
-        &session.host,
-    )?;
-    verify_override(session, &plan)?;
-    let ran = session.carry_out(name.as_str(), "deploy", &plan, |registry| {
-        draft.record(registry, &all)?;
+    verify_override(session, next)?;
+    let change = Change {
+        verb: "deploy",
+        old: spec,
+        new: next,
+        draft: Some(&draft),
+        renew: None,
+        concerned: &|_| true,
+    };
+    let ran = hand_over(session, &change, |registry| {
         registry.put_release(next.uid, &release)?;
         registry.go_live(next.uid, &staged.id)?;
         for id in &pruned {
@@ -83,7 +82,7 @@ pub(super) fn switch(
         Ok(())
     });
     match ran {
-        Ok(outcome) => {
+        Ok(handed) => {
             let release = ReleaseRow { state: ReleaseState::Live, ..release };
             let previous = spec.live_release().cloned();
             let Staged { why, mut warnings, .. } = staged;
@@ -96,7 +95,7 @@ pub(super) fn switch(
                 ));
             }
             let spec = draft.spec;
-            Ok((outcome, Deployed { spec, previous, release, why, warnings }))
+            Ok((handed.outcome, Deployed { spec, previous, release, why, warnings }))
         }
         Err(error) => {
             let mut error = verdict(session, spec, error);
@@ -132,12 +131,12 @@ fn after_migration(error: anyhow::Error, next: &ProjectSpec, phase: &Phase) -> a
 }
 
 /// A unit made from an administrator's template goes to systemd's own judge before it is used.
-fn verify_override(session: &Session<'_>, plan: &Plan) -> Result<()> {
+fn verify_override(session: &Session<'_>, spec: &ProjectSpec) -> Result<()> {
     if !session.templates.is_overridden("unit.service") {
         return Ok(());
     }
-    for resource in plan.wanted() {
-        if let crate::resource::Any::Unit(unit) = resource {
+    for resource in session.wanted(spec)? {
+        if let Any::Unit(unit) = resource {
             session.host.systemd.verify(&unit.unit, &unit.body)?;
         }
     }
@@ -184,7 +183,7 @@ fn judge(session: &Session<'_>, old: &ProjectSpec, error: anyhow::Error) -> anyh
 fn alive(session: &Session<'_>, spec: &ProjectSpec) -> bool {
     let Ok(resources) = session.wanted(spec) else { return false };
     let health = resources.iter().find_map(|r| match r {
-        crate::resource::Any::Service(service) => Some(&service.health),
+        Any::Service(service) => service.health.as_ref(),
         _ => None,
     });
     let Some(health) = health else { return true };

@@ -254,7 +254,7 @@ impl Draft {
     }
 
     /// Whether the registry would learn something.
-    pub(super) fn is_news(&self) -> bool {
+    pub(in crate::operation) fn is_news(&self) -> bool {
         !self.rows.is_empty()
     }
 }

@@ -249,6 +249,7 @@ fn walk(root: &Path, at: &Path, into: &mut BTreeMap<String, String>) {
         let unimportant = [
             "/run/systemd",
             "/run/hostkit/locks/",
+            "/run/hostkit/vouched:",
             "/var/lib/hostkit/",
             "/home/.hostkit-trash/",
             "/var/log/projects/.trash/",

@@ -4,6 +4,7 @@
 mod accounts;
 mod clock;
 mod copies;
+mod firewall;
 pub mod objects;
 pub mod postgres;
 mod redis;
@@ -63,6 +64,9 @@ pub struct State {
     pub occupied: BTreeMap<u16, u32>,
     /// The object store.
     pub objects: objects::State,
+    /// HostKit's table of the packet filter.
+    #[serde(default)]
+    pub firewall: Option<String>,
     /// Whether nginx is down.
     pub nginx_down: bool,
     /// Running Redis servers by unit.
@@ -105,6 +109,7 @@ impl World {
             "run/hostkit",
             "run/systemd/units",
             "usr/bin",
+            "var/cache/hostkit",
             "var/lib",
             "var/log",
         ] {
@@ -151,6 +156,7 @@ impl World {
             root: Root::open(&self.at, wire.clone()).expect("the root exists"),
             accounts: Box::new(fake()),
             systemd: Box::new(fake()),
+            firewall: Box::new(fake()),
             nginx: Box::new(fake()),
             redis: Box::new(fake()),
             net: Box::new(fake()),

@@ -12,7 +12,11 @@ use crate::{
         fault::{Code, Fault},
         layout::UnitName,
     },
-    system::{End, Job, Systemd, UnitStatus, systemd::Postmortem},
+    system::{
+        End, Job, Systemd, UnitStatus,
+        build::{self, Ending},
+        systemd::Postmortem,
+    },
 };
 
 /// More than a tick of the clock that stamps files.
@@ -21,6 +25,16 @@ const TICK: Duration = Duration::from_millis(11);
 impl Fake {
     pub(super) fn invocation(&self, unit: &str) -> PathBuf {
         self.path(&format!("run/systemd/units/invocation:{unit}"))
+    }
+    /// The port that a unit listens on: the last of its environment files that names one has its way. A
+    /// worker is told one too, and does not use it.
+    fn port(&self, body: &str) -> Option<u16> {
+        let files = body.lines().filter_map(|l| l.strip_prefix("EnvironmentFile="));
+        let told = files.filter_map(|file| {
+            let text = std::fs::read_to_string(self.path(file)).unwrap_or_default();
+            text.lines().find_map(|l| l.strip_prefix("PORT=")?.trim_matches(['\'', '"']).parse().ok())
+        });
+        told.last().filter(|_| !body.contains("worker"))
     }
     /// Leaves the link that systemd keeps for a unit that is up, as old as this moment.
     pub(super) fn mark_start(&self, unit: &str, number: usize) -> Result<()> {
@@ -34,6 +48,33 @@ impl Fake {
         // What is written from here on is stamped later than the start.
         std::thread::sleep(TICK);
         Ok(())
+    }
+}
+
+impl Fake {
+    /// What the programs of a fake build do: `write PATH TEXT…`, `say TEXT…`, `fail STATUS`, `starve`,
+    /// `dawdle`, `hoard`. Every other program is missing.
+    fn build(&self, job: &build::Job, hear: &mut dyn FnMut(&str)) -> Result<Ending> {
+        let words: Vec<&str> = job.argv.iter().map(String::as_str).collect();
+        Ok(match words.as_slice() {
+            ["write", path, text @ ..] => {
+                let path = self.path(&job.tree.join(path).to_string());
+                if let Some(parent) = path.parent() {
+                    std::fs::create_dir_all(parent)?;
+                }
+                std::fs::write(&path, text.join(" "))?;
+                Ending::Done
+            }
+            ["say", text @ ..] => {
+                hear(&text.join(" "));
+                Ending::Done
+            }
+            ["fail", status] => Ending::Failed(status.parse()?),
+            ["starve"] => Ending::OutOfMemory,
+            ["dawdle"] => Ending::TimedOut,
+            ["hoard"] => Ending::TooLarge,
+            _ => Ending::Failed(127),
+        })
     }
 }
 
@@ -86,9 +127,7 @@ impl Systemd for Fake {
                 return self.mark_start(name, state.starts);
             }
             let app = std::fs::read_link(self.path(&format!("home/{user}/app"))).unwrap_or_default();
-            let env = std::fs::read_to_string(self.path(&format!("home/{user}/.env"))).unwrap_or_default();
-            let port =
-                env.lines().find_map(|l| l.strip_prefix("PORT=")?.trim_matches(['\'', '"']).parse().ok());
+            let port = self.port(&body);
             let started = Started { user, body, app: app.to_string_lossy().into_owned(), port };
             state.units.remove(name);
             let _ = std::fs::remove_file(self.invocation(name));
@@ -119,6 +158,17 @@ impl Systemd for Fake {
     }
     fn postmortem(&self, _unit: &UnitName) -> Result<Postmortem> {
         Ok(Postmortem { result: "exit-code".into(), status: "exit status 1".into() })
+    }
+    fn work(&mut self, job: &build::Job, hear: &mut dyn FnMut(&str)) -> Result<Ending> {
+        let mut ending = Ending::Done;
+        self.effect("build", |state| {
+            if !state.accounts.contains_key(&job.account) {
+                bail!("{}: Main process exited, status=217/USER", job.unit);
+            }
+            ending = self.build(job, hear)?;
+            Ok(())
+        })?;
+        Ok(ending)
     }
     /// A job does what its words say: one that has `fail` among them fails, one with `forever` takes too
     /// long.

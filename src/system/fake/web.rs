@@ -85,6 +85,9 @@ impl Net for Fake {
     fn is_exposed(&self, _port: u16) -> Result<bool> {
         Ok(false)
     }
+    fn is_busy(&self, _port: u16) -> Result<bool> {
+        Ok(false)
+    }
     fn is_free(&self, port: u16) -> bool {
         let state = self.world.state();
         !state.occupied.contains_key(&port) && !state.units.values().any(|u| u.port == Some(port))

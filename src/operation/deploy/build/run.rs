@@ -1,0 +1,270 @@
+//! Running the commands of a recipe, one after the other, each in a unit of its own.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::{
+    super::{size, stage::millis},
+    Order, Terms,
+    diary::Diary,
+};
+use crate::{
+    domain::{
+        command::{Part, StartCommand, Word},
+        env::EnvText,
+        fault::{Code, Fault},
+        name::ProjectName,
+        release::ReleaseId,
+    },
+    event::Event,
+    operation::{secrets, session::Session},
+    project::{ProjectSpec, Recipe, builder::Builder},
+    system::{
+        Attr,
+        build::{Bounds, Ending, Job},
+        tree::Tree,
+    },
+};
+
+/// Where the commands of one build run: all that they have in common.
+pub(super) struct Bench {
+    name: ProjectName,
+    id: ReleaseId,
+    environment: EnvText,
+    bounds: Bounds,
+    builder: Builder,
+    uid: u32,
+    ends: Instant,
+}
+
+impl Bench {
+    /// Gives the tree to the build account, and writes down what its commands are told.
+    pub(super) fn set_up(
+        session: &mut Session<'_>,
+        spec: &ProjectSpec,
+        order: &Order<'_>,
+        builder: &Builder,
+        terms: &Terms,
+    ) -> Result<Self> {
+        let bounds = terms.bounds()?;
+        let name = &spec.name;
+        let staging = name.staging(order.id);
+        let tree = Tree::new(session.host.root.open_dir(&staging)?);
+        tree.give(builder.uid)?;
+        let environment = environment(session, spec, order.id, terms)?;
+        let path = name.build_env();
+        session.host.root.replace(&path, environment.to_string().as_bytes(), Attr::root(0o600))?;
+        session.host.root.remove(&name.build_cancelled())?;
+        Ok(Self {
+            name: name.clone(),
+            id: order.id.clone(),
+            environment,
+            ends: Instant::now() + bounds.time,
+            bounds,
+            builder: *builder,
+            uid: spec.uid,
+        })
+    }
+
+    /// Carries out a recipe.
+    pub(super) fn work(self, session: &mut Session<'_>, recipe: &Recipe, diary: &mut Diary) -> Result<()> {
+        let done = [("install", &recipe.install), ("build", &recipe.build)]
+            .into_iter()
+            .filter(|(_, commands)| !commands.is_empty())
+            .try_for_each(|(what, commands)| self.stretch(session, what, commands, diary));
+        session.host.root.remove(&self.name.build_env())?;
+        done
+    }
+
+    fn stretch(
+        &self,
+        session: &mut Session<'_>,
+        what: &'static str,
+        commands: &[StartCommand],
+        diary: &mut Diary,
+    ) -> Result<()> {
+        let began = Instant::now();
+        let shown: Vec<String> = commands.iter().map(ToString::to_string).collect();
+        let shown = shown.join("; ");
+        session.ui.emit(Event::Began { what, detail: &shown });
+        for command in commands {
+            diary.command(&command.to_string());
+            self.run(session, what, command, diary)?;
+        }
+        session.ui.emit(Event::Finished { what, detail: &shown, ms: millis(began) });
+        Ok(())
+    }
+
+    fn run(
+        &self,
+        session: &mut Session<'_>,
+        what: &str,
+        command: &StartCommand,
+        diary: &mut Diary,
+    ) -> Result<()> {
+        let argv: Vec<String> = command.words().iter().map(|word| self.render(word)).collect();
+        if argv.first().is_none_or(|program| program.is_empty() || program.contains('=')) {
+            bail!(Fault::new(Code::InvalidConfig, format!("`{command}` names no program")));
+        }
+        let left = self.ends.saturating_duration_since(Instant::now()).max(Duration::from_secs(1));
+        let job = Job {
+            unit: self.name.build_unit(),
+            account: self.builder.account(),
+            uid: self.builder.uid,
+            tree: self.name.staging(&self.id),
+            place: self.name.release(&self.id),
+            home: self.name.cache(self.uid),
+            environment: self.name.build_env(),
+            argv,
+            bounds: Bounds { time: left, ..self.bounds.clone() },
+        };
+        let Session { host, ui, .. } = session;
+        let ending = host
+            .systemd
+            .work(&job, &mut |line| diary.hear(*ui, what, line))
+            .with_context(|| format!("running `{command}`"))?;
+        let cancelled = session.host.root.meta(&self.name.build_cancelled())?.is_some();
+        session.host.root.remove(&self.name.build_cancelled())?;
+        match ending {
+            Ending::Done => Ok(()),
+            _ if cancelled => bail!(self.cancelled()),
+            ending => bail!(self.fault(command, &job.argv[0], &ending)),
+        }
+    }
+
+    /// A word with the values of its variables: they are those of the build.
+    fn render(&self, word: &Word) -> String {
+        let mut text = String::new();
+        for part in word.parts() {
+            match part {
+                Part::Text(piece) => text.push_str(piece),
+                Part::Variable(key) => text.push_str(self.environment.get(key).unwrap_or_default()),
+            }
+        }
+        text
+    }
+
+    fn cancelled(&self) -> Fault {
+        let name = &self.name;
+        Fault::new(Code::BuildCancelled, "the build was ended with `hostkit builds cancel`")
+            .next(format!("hostkit builds log {name} {}", self.id))
+    }
+
+    /// What an ending that is not good means, and what can be done.
+    fn fault(&self, command: &StartCommand, program: &str, ending: &Ending) -> Fault {
+        let Self { name, id, bounds, .. } = self;
+        let log = format!("hostkit builds log {name} {id}");
+        let deploy = |flag: String| format!("hostkit deploy {name} {flag} …");
+        let memory = size(bounds.memory);
+        match ending {
+            Ending::Failed(127) => Fault::new(
+                Code::ProgramMissing,
+                format!("the build needs the program `{program}`, which is not installed"),
+            )
+            .next(package(program)),
+            Ending::Failed(status) => {
+                Fault::new(Code::BuildFailed, format!("`{command}` failed with exit status {status}"))
+            }
+            Ending::Killed(signal) if signal == "9" => Fault::new(
+                Code::BuildOutOfMemory,
+                format!("`{command}` was killed, most likely because it needed more memory than {memory}"),
+            )
+            .next(deploy(format!("--build-memory {}M", (bounds.memory >> 20) * 2))),
+            Ending::Killed(signal) => {
+                Fault::new(Code::BuildFailed, format!("`{command}` was ended by signal {signal}"))
+            }
+            Ending::OutOfMemory => Fault::new(
+                Code::BuildOutOfMemory,
+                format!("`{command}` needed more memory than the {memory} that the build may use"),
+            )
+            .next(deploy(format!("--build-memory {}M", (bounds.memory >> 20) * 2))),
+            Ending::TimedOut => Fault::new(
+                Code::BuildTimeout,
+                format!("the build was not done after {} s, in `{command}`", bounds.time.as_secs()),
+            )
+            .next(deploy(format!("--build-timeout {}", bounds.time.as_secs() * 2))),
+            Ending::TooLarge => Fault::new(
+                Code::BuildTooLarge,
+                format!("`{command}` filled more than the {} that the build may use", size(bounds.disk)),
+            )
+            .next(deploy(format!("--build-disk {}M", (bounds.disk >> 20) * 2))),
+            Ending::DiskFull => {
+                Fault::new(Code::DiskFull, format!("the disk was nearly full in `{command}`"))
+                    .next("hostkit gc    # empties the trash")
+                    .next("df -h")
+            }
+            Ending::Done => Fault::new(Code::Internal, "a build that was done did not fail"),
+        }
+        .next(log)
+    }
+}
+
+/// Which package brings a program of the usual tools.
+fn package(program: &str) -> String {
+    let package = match program {
+        "npm" | "npx" => "npm",
+        "node" => "nodejs",
+        "pnpm" | "yarn" | "corepack" => return format!("npm install --global {program}"),
+        "pip" | "pip3" => "python3-pip",
+        "python" | "python3" => "python3-venv",
+        "go" => "golang-go",
+        "cargo" => "cargo",
+        "composer" | "php" | "bundle" | "ruby" => program,
+        _ => return format!("install `{program}`, for everybody, in /usr/local/bin"),
+    };
+    format!("apt-get install {package}")
+}
+
+/// What the commands of a build are told: where they are and where their caches lie, and nothing of the
+/// project's but the secrets that were asked for.
+fn environment(session: &Session<'_>, spec: &ProjectSpec, id: &ReleaseId, terms: &Terms) -> Result<EnvText> {
+    let place = spec.name.release(id);
+    let home = spec.name.cache(spec.uid);
+    let path = format!("{place}/.venv/bin:{place}/node_modules/.bin:/usr/local/bin:/usr/bin:/bin");
+    let certificates = "/etc/ssl/certs/ca-certificates.crt";
+    let mut text = EnvText::default();
+    let pairs: &[(&str, &str)] = &[
+        ("PATH", &path),
+        ("HOME", &home.to_string()),
+        ("LANG", "C.UTF-8"),
+        ("CI", "true"),
+        ("HOSTKIT_PROJECT", spec.name.as_str()),
+        ("HOSTKIT_RELEASE", id.as_str()),
+        ("XDG_CACHE_HOME", &format!("{home}/.cache")),
+        // What this host trusts, its builds trust.
+        ("SSL_CERT_FILE", certificates),
+        ("NODE_EXTRA_CA_CERTS", certificates),
+        ("PIP_CERT", certificates),
+        ("REQUESTS_CA_BUNDLE", certificates),
+        ("UV_NATIVE_TLS", "true"),
+        ("npm_config_cache", &format!("{home}/.npm")),
+        ("npm_config_update_notifier", "false"),
+        ("npm_config_fund", "false"),
+        ("npm_config_audit", "false"),
+        // A link into a store could not leave it: the tree is another mount.
+        ("npm_config_package_import_method", "copy"),
+        ("npm_config_store_dir", &format!("{home}/.pnpm-store")),
+        ("COREPACK_ENABLE_DOWNLOAD_PROMPT", "0"),
+        ("NEXT_TELEMETRY_DISABLED", "1"),
+        ("PIP_DISABLE_PIP_VERSION_CHECK", "1"),
+        ("PIP_NO_INPUT", "1"),
+        ("UV_LINK_MODE", "copy"),
+        ("UV_PYTHON_PREFERENCE", "only-system"),
+        ("POETRY_VIRTUALENVS_IN_PROJECT", "true"),
+        ("POETRY_NO_INTERACTION", "1"),
+        ("COMPOSER_HOME", &format!("{home}/.composer")),
+        ("BUNDLE_PATH", "vendor/bundle"),
+    ];
+    for (key, value) in pairs {
+        text.set(&key.parse()?, value)?;
+    }
+    for key in &terms.secrets {
+        if pairs.iter().any(|(own, _)| key.as_str() == *own) {
+            bail!(Fault::new(Code::InvalidValue, format!("`{key}` is set by HostKit for every build")));
+        }
+        let value = secrets::get(session, &spec.name, key, false)?;
+        text.set(key, value.reveal())?;
+    }
+    Ok(text)
+}

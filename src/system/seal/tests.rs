@@ -1,0 +1,2 @@
+//! Sealing, on real files.
+#![allow(clippy::unwrap_used, reason = "tests may fail")]

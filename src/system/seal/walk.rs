@@ -1,0 +1,260 @@
+//! The walk: every entry is looked at, given to root, and written down.
+//!
+//! More than one thread walks: what costs are the system calls, a handful for each file. Each takes a
+//! directory, all of it, and leaves those below it to whoever is free.
+
+use std::{
+    ffi::CStr,
+    io::Read,
+    num::NonZero,
+    os::fd::OwnedFd,
+    sync::{Condvar, Mutex, PoisonError},
+};
+
+use anyhow::{Context, Result};
+use rustix::{
+    fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid},
+    io::Errno,
+};
+use sha2::{Digest as _, Sha256};
+
+use super::{DEPTH, ENTRIES, Seal, refuse};
+use crate::{
+    domain::fault::{Code, Fault},
+    system::archive::{Entry, Kind},
+};
+
+const DIRECTORY: u32 = 0o750;
+const FILE: u32 = 0o640;
+const EXECUTABLE: u32 = 0o750;
+/// Files up to this size are read in one piece.
+const PIECE: usize = 256 << 10;
+
+/// What those who walk share.
+struct Shared<'a> {
+    root: &'a OwnedFd,
+    how: &'a Seal<'a>,
+    queue: Mutex<Queue>,
+    change: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    /// Directories that nobody has taken.
+    waiting: Vec<String>,
+    /// How many are being walked through.
+    taken: usize,
+    entries: usize,
+    failed: Option<anyhow::Error>,
+}
+
+/// Everything in the tree, in no order, after it has been sealed.
+pub(super) fn walk(root: &OwnedFd, how: &Seal<'_>) -> Result<Vec<Entry>> {
+    let queue = Mutex::new(Queue { waiting: vec![String::new()], ..Queue::default() });
+    let shared = Shared { root, how, queue, change: Condvar::new() };
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(4);
+    let mut all = Vec::new();
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(|| shared.help())).collect();
+        all = shared.help();
+        for other in others {
+            all.append(&mut other.join().expect("walking does not panic"));
+        }
+    });
+    match shared.queue.into_inner().unwrap_or_else(PoisonError::into_inner).failed {
+        Some(error) => Err(error),
+        None => Ok(all),
+    }
+}
+
+impl Shared<'_> {
+    /// Takes directories until there are none left.
+    fn help(&self) -> Vec<Entry> {
+        let mut found = Vec::new();
+        let mut buffer = vec![0; PIECE];
+        while let Some(dir) = self.next() {
+            let before = found.len();
+            let done = self.directory(&dir, &mut found, &mut buffer);
+            self.done(done, &found[before..]);
+        }
+        found
+    }
+
+    fn next(&self) -> Option<String> {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if queue.failed.is_some() {
+                return None;
+            }
+            if let Some(dir) = queue.waiting.pop() {
+                queue.taken += 1;
+                return Some(dir);
+            }
+            if queue.taken == 0 {
+                return None;
+            }
+            queue = self.change.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn done(&self, done: Result<()>, found: &[Entry]) {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.taken -= 1;
+        queue.entries += found.len();
+        for Entry { path, kind } in found {
+            if matches!(kind, Kind::Directory { .. }) {
+                queue.waiting.push(path.clone());
+            }
+        }
+        let over = (queue.entries > ENTRIES).then(|| {
+            let why = format!("the build left more than {ENTRIES} files and directories");
+            Fault::new(Code::BuildFailed, why).into()
+        });
+        if let Some(error) = done.err().or(over) {
+            queue.failed.get_or_insert(error);
+        }
+        self.change.notify_all();
+    }
+
+    fn directory(&self, dir: &str, found: &mut Vec<Entry>, buffer: &mut [u8]) -> Result<()> {
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+        let at = if dir.is_empty() { "." } else { dir };
+        let fd = rustix::fs::openat2(self.root, at, flags, Mode::empty(), resolve)
+            .with_context(|| format!("opening `{dir}` of the build"))?;
+        self.own(&fd, DIRECTORY)?;
+        drop_lists(&fd, true)?;
+        for entry in Dir::read_from(&fd)? {
+            let entry = entry.with_context(|| format!("listing `{dir}` of the build"))?;
+            let name = entry.file_name();
+            if name == c"." || name == c".." {
+                continue;
+            }
+            let path = join(dir, name)?;
+            let kind = self.entry(&fd, name, &path, buffer).with_context(|| format!("sealing `{path}`"))?;
+            found.push(Entry { path, kind });
+        }
+        Ok(())
+    }
+
+    fn entry(&self, dir: &OwnedFd, name: &CStr, path: &str, buffer: &mut [u8]) -> Result<Kind> {
+        let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory if path.split('/').count() >= DEPTH => {
+                Err(refuse(path, format!("is more than {DEPTH} directories deep")).into())
+            }
+            // It gets its owner when it is walked through.
+            FileType::Directory => Ok(Kind::Directory { mode: DIRECTORY }),
+            FileType::RegularFile => self.file(dir, name, path, &stat, buffer),
+            FileType::Symlink => {
+                let target = rustix::fs::readlinkat(dir, name, Vec::new())?;
+                let target = target.into_string().map_err(|_| refuse(path, "is a link that is not UTF-8"))?;
+                let (uid, gid) = (Some(Uid::ROOT), Some(Gid::from_raw(self.how.gid)));
+                rustix::fs::chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
+                Ok(Kind::Link { target })
+            }
+            other => Err(refuse(path, format!("is a {}; a release holds none", describe(other)))
+                .next("have the build remove it at its end")
+                .into()),
+        }
+    }
+
+    fn file(&self, dir: &OwnedFd, name: &CStr, path: &str, stat: &Stat, buffer: &mut [u8]) -> Result<Kind> {
+        let mode = if stat.st_mode & 0o100 == 0 { FILE } else { EXECUTABLE };
+        let size = u64::try_from(stat.st_size).unwrap_or(0);
+        // Root's own with more than one name is a file that a sealed release lent: it is sealed already.
+        let lent = stat.st_nlink > 1 && stat.st_uid == 0;
+        if lent && let Some(sha256) = self.how.kin.and_then(|kin| kin.digest(path)) {
+            return Ok(Kind::File { mode, size, sha256 });
+        }
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let mut file = std::fs::File::from(rustix::fs::openat(dir, name, flags, Mode::empty())?);
+        let sha256 = digest(&mut file, size, buffer)?;
+        if let Some(kin) = self.how.kin
+            && kin.resembles(path, mode, size)
+            && kin.digest(path) == Some(sha256)
+        {
+            let name = name.to_str()?;
+            rustix::fs::unlinkat(dir, name, AtFlags::empty())?;
+            if kin.lend(path, (mode, size, sha256), self.how.gid, dir, name)? {
+                return Ok(Kind::File { mode, size, sha256 });
+            }
+            // It has lost its name, and gets another copy of itself under it.
+            self.copy(&mut file, dir, name, mode)?;
+        } else if stat.st_nlink > 1 {
+            // Another name of it may lie where the build's account still gets.
+            rustix::fs::unlinkat(dir, name, AtFlags::empty())?;
+            self.copy(&mut file, dir, name.to_str()?, mode)?;
+        } else {
+            self.own(&file, mode)?;
+            drop_lists(&file, false)?;
+        }
+        Ok(Kind::File { mode, size, sha256 })
+    }
+
+    fn copy(&self, file: &mut std::fs::File, dir: &OwnedFd, name: &str, mode: u32) -> Result<()> {
+        use std::io::Seek;
+        file.rewind()?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut new = std::fs::File::from(rustix::fs::openat(dir, name, flags, Mode::RUSR | Mode::WUSR)?);
+        std::io::copy(file, &mut new)?;
+        self.own(&new, mode)
+    }
+
+    /// Gives it to root. The owner first: changing it clears bits of the mode.
+    fn own(&self, fd: impl std::os::fd::AsFd, mode: u32) -> Result<()> {
+        rustix::fs::fchown(&fd, Some(Uid::ROOT), Some(Gid::from_raw(self.how.gid)))?;
+        rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode))?;
+        Ok(())
+    }
+}
+
+/// Takes away the access lists that a build may have left as a way back in.
+fn drop_lists(fd: impl std::os::fd::AsFd, directory: bool) -> Result<()> {
+    let names: &[&str] = if directory {
+        &["system.posix_acl_access", "system.posix_acl_default"]
+    } else {
+        &["system.posix_acl_access"]
+    };
+    for name in names {
+        match rustix::fs::fremovexattr(&fd, *name) {
+            Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
+            Err(e) => return Err(e).context("removing an access list"),
+        }
+    }
+    Ok(())
+}
+
+fn digest(file: &mut std::fs::File, size: u64, buffer: &mut [u8]) -> Result<[u8; 32]> {
+    let mut digest = Sha256::new();
+    let mut left = size;
+    loop {
+        match file.read(buffer) {
+            Ok(0) => break,
+            Ok(n) => {
+                digest.update(&buffer[..n]);
+                left = left.saturating_sub(n as u64);
+                if left == 0 {
+                    break;
+                }
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(digest.finalize().into())
+}
+
+fn join(dir: &str, name: &CStr) -> Result<String> {
+    let name = name.to_str().map_err(|_| refuse(dir, "holds a name that is not UTF-8"))?;
+    Ok(if dir.is_empty() { name.to_owned() } else { format!("{dir}/{name}") })
+}
+
+fn describe(kind: FileType) -> &'static str {
+    match kind {
+        FileType::Fifo => "named pipe",
+        FileType::Socket => "socket",
+        FileType::CharacterDevice | FileType::BlockDevice => "device",
+        _ => "thing of an unknown kind",
+    }
+}
