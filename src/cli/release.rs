@@ -174,6 +174,7 @@ fn answer(outcome: Outcome, done: Deployed) -> Answer {
 
 /// Go back to what was live before, or to a named release; with the environment it ran with
 #[derive(Args, Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "these are flags")]
 pub(crate) struct RollbackArgs {
     /// The project
     name: ProjectName,
