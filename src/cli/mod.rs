@@ -22,6 +22,7 @@ mod rails;
 mod redis;
 mod release;
 mod report;
+mod scale;
 mod secrets;
 mod status;
 mod storage;
@@ -186,6 +187,8 @@ commands! {
     Start(lifecycle::StartArgs) = "start";
     Stop(lifecycle::StopArgs) = "stop";
     Restart(lifecycle::RestartArgs) = "restart";
+    Scale(scale::ScaleArgs) = "scale";
+    Health(scale::HealthArgs) = "health";
     Doctor(doctor::DoctorArgs) = "doctor";
     Repair(doctor::RepairArgs) = "repair";
     History(host::HistoryArgs) = "history";

@@ -12,6 +12,7 @@ pub mod provision;
 pub mod recovery;
 pub mod redis;
 pub mod rollback;
+pub mod scale;
 pub mod secrets;
 pub mod session;
 pub mod storage;

@@ -35,6 +35,7 @@ mod failing;
 mod foreign;
 mod hostile;
 mod killed;
+mod load;
 mod own_redis;
 mod power;
 mod redis;
