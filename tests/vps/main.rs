@@ -33,6 +33,7 @@ mod database;
 mod environment;
 mod failing;
 mod foreign;
+mod handover;
 mod hostile;
 mod killed;
 mod load;
