@@ -13,6 +13,7 @@ use super::{
     db_look::{ExtensionsArgs, QueryArgs, SchemaArgs},
     group,
     policy::Policy,
+    rotation::Rotation,
     trash::confirmed,
 };
 use crate::{
@@ -306,14 +307,8 @@ impl Verb for CloneArgs {
 /// Give a project's database another password
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RotateArgs {
-    /// The project
-    name: ProjectName,
-    /// Restart the project and let the password from before go at once
-    #[arg(long)]
-    now: bool,
-    /// Show what would be done, and change nothing
-    #[arg(long)]
-    dry_run: bool,
+    #[command(flatten)]
+    rotation: Rotation,
 }
 
 impl Verb for RotateArgs {
@@ -323,21 +318,15 @@ impl Verb for RotateArgs {
         &["hostkit db rotate api", "hostkit db rotate api --now", "hostkit db rotate api --dry-run"];
 
     fn project(&self) -> Option<&ProjectName> {
-        Some(&self.name)
+        Some(&self.rotation.name)
     }
     fn run(self, cx: &mut Context) -> Result<Answer> {
-        let name = &self.name;
-        let mut pending = false;
-        let work = |session: &mut Session<'_>| database::rotate(session, name, self.now);
-        let answer = answered(cx, self.dry_run, work, |spec| {
-            pending = spec.database.as_ref().is_some_and(|d| d.retiring.is_some());
-            if pending {
-                format!("{name} has a new password; the old one is good until the next restart or deploy")
-            } else {
-                format!("{name} has a new password; the old one is good no longer")
-            }
-        })?;
-        Ok(if pending { answer.next(format!("hostkit restart {name}")) } else { answer })
+        self.rotation.carry_out(cx, database::rotate, |spec| {
+            let pending = spec.database.as_ref().is_some_and(|d| d.retiring.is_some());
+            let old = if pending { "is good until the next restart or deploy" } else { "is good no longer" };
+            let text = format!("{} has a new password; the old one {old}", spec.name);
+            (Answer::new(text, facts(spec)), pending)
+        })
     }
 }
 

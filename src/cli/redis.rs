@@ -4,12 +4,14 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 
-use super::{Verb, answer::Answer, context::Context, group, policy::Policy, trash::confirmed};
+use super::{
+    Verb, answer::Answer, context::Context, group, policy::Policy, rotation::Rotation, trash::confirmed,
+};
 use crate::{
     domain::name::ProjectName,
     operation::{
         redis::{Info, described, flush, info, rotate},
-        session::{Mode, Outcome},
+        session::{Mode, Outcome, Session},
     },
     project::redis::Home,
 };
@@ -123,14 +125,8 @@ impl Verb for FlushArgs {
 /// restart or rollback. So nothing that runs is cut off.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RotateArgs {
-    /// The project
-    name: ProjectName,
-    /// Restart the process and let the old password go at once
-    #[arg(long)]
-    now: bool,
-    /// Show what would be done, and change nothing
-    #[arg(long)]
-    dry_run: bool,
+    #[command(flatten)]
+    rotation: Rotation,
 }
 
 impl Verb for RotateArgs {
@@ -143,27 +139,18 @@ impl Verb for RotateArgs {
     ];
 
     fn project(&self) -> Option<&ProjectName> {
-        Some(&self.name)
+        Some(&self.rotation.name)
     }
     fn run(self, cx: &mut Context) -> Result<Answer> {
-        let name = &self.name;
-        let mode = if self.dry_run { Mode::DryRun } else { Mode::Run };
-        let (outcome, planned, spec) = cx.session(mode, |session| {
-            let outcome = rotate(session, name, self.now)?;
-            Ok((outcome, session.planned.take(), session.project(name)?.spec))
-        })?;
-        if let Some(plan) = planned {
-            return Ok(Answer::planned(&plan).outcome(outcome));
-        }
-        let rotating = spec.redis.is_some_and(|redis| redis.retiring.is_some());
-        let data = json!({ "name": name, "rotating": rotating });
-        if !rotating {
-            return Ok(Answer::new(format!("{name} has a new Redis password; the old one is gone"), data)
-                .outcome(outcome));
-        }
-        let text = format!(
-            "{name} has a new Redis password; the old one is valid too until the process is started anew"
-        );
-        Ok(Answer::new(text, data).outcome(outcome).next(format!("hostkit restart {name}")))
+        let both = |session: &mut Session<'_>, name: &ProjectName, now| {
+            let outcome = rotate(session, name, now)?;
+            Ok((outcome, session.project(name)?.spec))
+        };
+        self.rotation.carry_out(cx, both, |spec| {
+            let pending = spec.redis.as_ref().is_some_and(|redis| redis.retiring.is_some());
+            let old = if pending { "valid too until the process is started anew" } else { "gone" };
+            let text = format!("{} has a new Redis password; the old one is {old}", spec.name);
+            (Answer::new(text, json!({ "name": spec.name, "rotating": pending })), pending)
+        })
     }
 }

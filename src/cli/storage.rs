@@ -12,6 +12,7 @@ use super::{
     context::Context,
     group,
     policy::Policy,
+    rotation::Rotation,
 };
 use crate::{
     domain::{
@@ -213,14 +214,8 @@ impl Verb for PresignArgs {
 /// Give a project a new key; the old one works until its process has been started anew
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RotateArgs {
-    /// The project
-    name: ProjectName,
-    /// Start the process anew at once, and take the old key away
-    #[arg(long)]
-    now: bool,
-    /// Show what would be done, and change nothing
-    #[arg(long)]
-    dry_run: bool,
+    #[command(flatten)]
+    rotation: Rotation,
 }
 
 impl Verb for RotateArgs {
@@ -230,26 +225,17 @@ impl Verb for RotateArgs {
         &["hostkit storage rotate blog", "hostkit storage rotate blog --now"];
 
     fn project(&self) -> Option<&ProjectName> {
-        Some(&self.name)
+        Some(&self.rotation.name)
     }
     fn run(self, cx: &mut Context) -> Result<Answer> {
-        let mode = if self.dry_run { Mode::DryRun } else { Mode::Run };
-        let (outcome, storage, planned) = cx.session(mode, |session| {
-            let (outcome, storage) = rotate(session, &self.name, self.now)?;
-            Ok((outcome, storage, session.planned.take()))
-        })?;
-        if let Some(plan) = planned {
-            return Ok(Answer::planned(&plan).outcome(outcome));
-        }
-        let mut text = format!("{} has the new key {}", self.name, storage.key.id);
-        let answer = match &storage.retiring {
-            Some(old) => {
+        let name = &self.rotation.name;
+        self.rotation.carry_out(cx, rotate, |storage| {
+            let mut text = format!("{name} has the new key {}", storage.key.id);
+            if let Some(old) = &storage.retiring {
                 text.push_str(&format!("; its process has {} until it is started anew", old.id));
-                Answer::new(text, data(&storage)).next(format!("hostkit restart {}", self.name))
             }
-            None => Answer::new(text, data(&storage)),
-        };
-        Ok(answer.outcome(outcome))
+            (Answer::new(text, data(storage)), storage.retiring.is_some())
+        })
     }
 }
 

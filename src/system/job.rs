@@ -15,6 +15,9 @@ use crate::domain::layout::UnitName;
 
 /// How long a line may be before it is cut into several, in bytes.
 const LONGEST: usize = 4096;
+/// Starts another program and becomes it. `systemd-run` looks for the program in its own tree of files,
+/// and the job may have another one.
+const STARTER: [&str; 4] = ["/usr/bin/nice", "-n", "0", "--"];
 /// How often to look whether somebody wants to stop.
 const PACE: Duration = Duration::from_millis(100);
 
@@ -84,6 +87,7 @@ pub(super) fn run(job: &Job, said: &mut dyn FnMut(&str)) -> Result<End> {
     arguments.push(format!("--property=RuntimeMaxSec={}", job.patience.as_secs()));
     arguments.extend(job.settings.iter().map(|line| format!("--property={line}")));
     arguments.push("--".to_owned());
+    arguments.extend(STARTER.map(str::to_owned));
     arguments.extend(job.argv.iter().cloned());
     let (child, output) = Tool::find("systemd-run", "systemd")?.start_merged(&arguments)?;
     let ended = listen(child, output, said);

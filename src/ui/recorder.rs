@@ -13,7 +13,7 @@ const MOST: usize = 16 << 20;
 #[derive(Serialize)]
 struct Line<'a> {
     /// Since the work began, in milliseconds.
-    ms: u64,
+    at: u64,
     #[serde(flatten)]
     event: &'a Event<'a>,
 }
@@ -44,21 +44,21 @@ impl Recorder {
 
 impl Ui for Recorder {
     fn emit(&mut self, event: Event<'_>) {
-        let ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let at = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         match event {
             Event::Planned { .. } => {}
             Event::Output { what, line } => {
                 let before = self.output;
                 self.output = before.saturating_add(line.len() + 1);
                 if self.output <= MOST {
-                    self.write(&Line { ms, event: &event });
+                    self.write(&Line { at, event: &event });
                 } else if before <= MOST {
                     self.write(&Line {
-                        ms, event: &Event::Output { what, line: "… the rest is not kept" }
+                        at, event: &Event::Output { what, line: "… the rest is not kept" }
                     });
                 }
             }
-            event => self.write(&Line { ms, event: &event }),
+            event => self.write(&Line { at, event: &event }),
         }
     }
 }

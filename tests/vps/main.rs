@@ -38,6 +38,7 @@ mod hostile;
 mod killed;
 mod load;
 mod own_redis;
+mod poison;
 mod power;
 mod redis;
 mod refused;

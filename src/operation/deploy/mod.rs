@@ -32,6 +32,10 @@ pub struct Upload<'a> {
     pub archive: &'a mut dyn Source,
     /// Where it comes from, for the records.
     pub source: String,
+    /// What is fetched instead, when the source is a repository.
+    pub git: Option<super::git::Order>,
+    /// Whether it has been built already.
+    pub artifact: bool,
     /// The runtime, when it is not to be detected.
     pub runtime: Option<Runtime>,
     /// The start command, when it is not to be found in the source.
@@ -42,6 +46,23 @@ pub struct Upload<'a> {
     pub skip_migrate: bool,
     /// Whether the limits on deploys do not count this time.
     pub override_rails: bool,
+}
+
+impl<'a> Upload<'a> {
+    /// An archive that says itself what it is.
+    pub fn new(archive: &'a mut dyn Source, source: String) -> Self {
+        Self {
+            archive,
+            source,
+            git: None,
+            artifact: false,
+            runtime: None,
+            start: None,
+            terms: Terms::default(),
+            skip_migrate: false,
+            override_rails: false,
+        }
+    }
 }
 
 impl std::fmt::Debug for Upload<'_> {

@@ -16,7 +16,7 @@ use crate::{
     event::{Event, Silent, Ui},
     operation::{
         database,
-        deploy::{Deployed, Upload, build::Terms, deploy},
+        deploy::{Deployed, Upload, deploy},
         environment,
         init::{Setup, init},
         lifecycle::{Power, delete, power, purge, restore},
@@ -115,6 +115,18 @@ impl Scene {
         act: impl FnOnce(&mut Session<'_>) -> Result<T>,
     ) -> Result<T> {
         self.run(Tripwire::default(), mode, ui, act)
+    }
+    /// One command, so many seconds later.
+    pub(super) fn act_later<T>(
+        &self,
+        seconds: i64,
+        act: impl FnOnce(&mut Session<'_>) -> Result<T>,
+    ) -> Result<T> {
+        self.act(|session| {
+            let at: jiff::Timestamp = NOW.parse()?;
+            session.host.clock = Box::new(Stopped::at(at + jiff::SignedDuration::from_secs(seconds)));
+            act(session)
+        })
     }
     fn run<T>(
         &self,
@@ -277,15 +289,7 @@ pub(super) fn archive(files: &[(&str, &str)]) -> Cursor<Vec<u8>> {
 /// Deploys these files to `blog`.
 pub(super) fn put(session: &mut Session<'_>, files: &[(&str, &str)]) -> Result<(Outcome, Deployed)> {
     let mut stream = Stream(archive(files));
-    let mut upload = Upload {
-        archive: &mut stream,
-        source: "a test".into(),
-        runtime: None,
-        start: None,
-        terms: Terms::default(),
-        skip_migrate: false,
-        override_rails: true,
-    };
+    let mut upload = Upload { override_rails: true, ..Upload::new(&mut stream, "a test".into()) };
     deploy(session, &"blog".parse()?, &mut upload)
 }
 
@@ -355,6 +359,11 @@ pub(super) fn scaled_down(session: &mut Session<'_>) -> Result<()> {
 fn scaled(session: &mut Session<'_>, web: u16, worker: u16) -> Result<()> {
     let count = |kind: &str, number| Count { kind: kind.to_owned(), number };
     scale(session, &"blog".parse()?, &[count("web", web), count("worker", worker)]).map(drop)
+}
+/// Another release that changes its database first.
+pub(super) fn deployed_migrated(session: &mut Session<'_>) -> Result<()> {
+    let toml = "start = 'node index.js'\nrelease = 'node migrate.js'\n";
+    put(session, &[("index.js", "3"), ("package.json", "{}"), ("hostkit.toml", toml)]).map(drop)
 }
 pub(super) fn rolled_back(session: &mut Session<'_>) -> Result<()> {
     rollback(session, &"blog".parse()?, None, With::Its).map(drop)
