@@ -26,6 +26,7 @@ mod redis;
 mod release;
 mod report;
 mod rotation;
+mod scale;
 mod secrets;
 mod status;
 mod storage;
@@ -46,6 +47,7 @@ use crate::{
         editor,
         source::{self, Reading},
     },
+    ui,
 };
 
 /// A command: what it is called, who may call it, what it looks like in use, and what it does.
@@ -93,6 +95,9 @@ struct Cli {
     /// Use no colours (so does `NO_COLOR`)
     #[arg(long, global = true, help_heading = "Output")]
     no_color: bool,
+    /// Say what is done as the log of a pipeline folds and marks it
+    #[arg(long, global = true, value_name = "SERVICE", help_heading = "Output")]
+    ci: Option<CiService>,
     /// Ask nothing, even on a terminal
     #[arg(long, global = true, help_heading = "Output")]
     no_input: bool,
@@ -105,6 +110,24 @@ struct Cli {
     root: Option<std::path::PathBuf>,
     #[command(subcommand)]
     command: Command,
+}
+
+/// Whose pipeline reads the log.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum CiService {
+    /// GitHub Actions
+    Github,
+    /// GitLab CI
+    Gitlab,
+}
+
+impl From<CiService> for ui::Service {
+    fn from(service: CiService) -> Self {
+        match service {
+            CiService::Github => Self::Github,
+            CiService::Gitlab => Self::Gitlab,
+        }
+    }
 }
 
 /// A command with who may call it and its examples.
@@ -194,6 +217,8 @@ commands! {
     Start(lifecycle::StartArgs) = "start";
     Stop(lifecycle::StopArgs) = "stop";
     Restart(lifecycle::RestartArgs) = "restart";
+    Scale(scale::ScaleArgs) = "scale";
+    Health(scale::HealthArgs) = "health";
     Doctor(doctor::DoctorArgs) = "doctor";
     Repair(doctor::RepairArgs) = "repair";
     History(host::HistoryArgs) = "history";
@@ -275,6 +300,7 @@ pub(crate) fn main(env: context::Environment) -> ExitCode {
     let json = cli.json;
     let mut cx = Context::new(&cli, env);
     let result = cx.prepare().and_then(|()| cli.command.run(&mut cx));
+    cx.end(&result);
     let warnings = cx.warnings();
     // The listener's last line comes before the answer.
     let subject = cx.subject.take();
