@@ -1,0 +1,2 @@
+<?php
+echo "PHP in ", getenv("PROJECT_NAME"), " at ", $_SERVER["REQUEST_URI"];
