@@ -59,7 +59,6 @@ const APPS: &[App] = &[
     app("go-cmd", "Go from cmd in go-cmd"),
     always("rust", "Rust in rust"),
     app("rack", "Rack in rack"),
-    app("php", "PHP in php at /"),
 ];
 
 /// Whether an application is to be run this time.
@@ -102,7 +101,7 @@ fn applications_of_every_kind_are_built_and_answer() {
             continue;
         }
         println!("live {name} after {took} s");
-        vps.hostkit(["project", "delete", &project, "--yes"]).run();
+        vps.hostkit(["project", "delete", &project, "--yes"]).ok();
     }
     assert!(failures.is_empty(), "{} of the applications failed:\n{}", failures.len(), failures.join("\n\n"));
 }

@@ -1,2 +1,0 @@
-<?php
-echo "PHP in ", getenv("PROJECT_NAME"), " at ", $_SERVER["REQUEST_URI"];
