@@ -21,8 +21,8 @@ const ASK: &[&str] = &[
 ];
 /// What ends otherwise because of what the project has: a bucket of its own.
 const HAS: &[&str] = &["hostkit storage attach"];
-/// What asks a provider whom nobody plays here.
-const REFUSED: &[&str] = &["hostkit backup target --endpoint"];
+/// What asks a provider whom nobody plays here, or needs a program that is not there.
+const REFUSED: &[&str] = &["hostkit backup target --endpoint", "hostkit deploy blog --git"];
 /// What does not end by itself.
 const ENDLESS: &[&str] = &["hostkit logs api -f"];
 /// How `Scene` shows a release that an example names.
