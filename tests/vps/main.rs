@@ -24,6 +24,7 @@ mod vps;
 mod web;
 
 // The scenarios.
+mod applications;
 mod backup;
 mod caller;
 mod counted;
@@ -33,6 +34,7 @@ mod database;
 mod environment;
 mod failing;
 mod foreign;
+mod git;
 mod handover;
 mod hostile;
 mod killed;
