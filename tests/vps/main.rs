@@ -25,6 +25,7 @@ mod web;
 
 // The scenarios.
 mod backup;
+mod builds;
 mod caller;
 mod counted;
 mod damage;
@@ -35,6 +36,7 @@ mod failing;
 mod foreign;
 mod hostile;
 mod killed;
+mod malicious;
 mod own_redis;
 mod power;
 mod redis;
