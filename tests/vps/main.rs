@@ -26,6 +26,7 @@ mod web;
 // The scenarios.
 mod applications;
 mod backup;
+mod builds;
 mod caller;
 mod counted;
 mod damage;
@@ -39,6 +40,7 @@ mod handover;
 mod hostile;
 mod killed;
 mod load;
+mod malicious;
 mod own_redis;
 mod poison;
 mod power;
