@@ -12,7 +12,7 @@ export LC_ALL PATH
 BIN=/usr/local/bin/hostkit
 SHARE=/usr/local/share
 PACKAGES='nginx sudo ca-certificates curl git tar logrotate openssh-server
-          python3 python3-venv nodejs postgresql redis-server'
+          python3 python3-venv nodejs postgresql redis-server nftables'
 NEEDED_MB=1024
 
 usage() {

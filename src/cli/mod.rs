@@ -9,9 +9,11 @@ mod checkpoint;
 mod context;
 mod db;
 mod db_look;
+mod detect;
 mod doctor;
 mod edit;
 mod env;
+mod git;
 mod host;
 mod lifecycle;
 mod logs;
@@ -40,7 +42,10 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use self::{answer::Answer, context::Context, policy::Policy};
 use crate::{
     domain::name::ProjectName,
-    system::{editor, source},
+    system::{
+        editor,
+        source::{self, Reading},
+    },
     ui,
 };
 
@@ -200,6 +205,7 @@ commands! {
     Init(host::InitArgs) = "init";
     Provision(provision::ProvisionArgs) = "provision";
     Deploy(release::DeployArgs) = "deploy";
+    Detect(detect::DetectArgs) = "detect";
     Attach(attach::AttachArgs) = "attach";
     Rollback(release::RollbackArgs) = "rollback";
     Resume(rails::ResumeArgs) = "resume";
@@ -224,6 +230,7 @@ commands! {
     [Checkpoint(checkpoint) = "checkpoint", "Keep a project's database as it is, and go back to it"];
     [Redis(redis) = "redis", "Look into a project's Redis, empty it, and change its password"];
     [Db(db) = "db", "A project's database: make it, ask it, copy it, change its password"];
+    [Git(git) = "git", "The key with which a project reads its repositories"];
     [Env(env) = "env", "Show and change the variables of a project"];
     [Secrets(secrets) = "secrets", "Keep the secrets of a project in the vault"];
 }
@@ -308,8 +315,10 @@ fn serve(argv: &[std::ffi::OsString], env: &context::Environment) -> Option<bool
     }
     match (verb.to_str()?, words) {
         (survive::WORK, [name, id]) => Some(survive::work(name, id)),
-        (release::PACK, [path]) => Some(source::serve(path.as_ref(), false)),
-        (env::READ, [path]) => Some(source::serve(path.as_ref(), true)),
+        (release::PACK, [path]) => Some(source::serve(path.as_ref(), Reading::Source)),
+        (release::PACK_ARTIFACT, [path]) => Some(source::serve(path.as_ref(), Reading::Artifact)),
+        (detect::LOOK, [path]) => Some(detect::serve(path.as_ref())),
+        (env::READ, [path]) => Some(source::serve(path.as_ref(), Reading::File)),
         (env::EDIT, words) => Some(editor::serve(words)),
         _ => None,
     }

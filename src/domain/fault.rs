@@ -90,6 +90,8 @@ codes! {
     RegistryDamaged = "REGISTRY_DAMAGED", 6;
     /// The caller may not do this
     NotPermitted = "NOT_PERMITTED", 7;
+    /// A repository could not be fetched; the old release is live
+    FetchFailed = "FETCH_FAILED", 8;
     /// A command of the build failed, or what it left cannot be a release; the old release is live
     BuildFailed = "BUILD_FAILED", 8;
     /// The build needed more memory than it may use

@@ -6,6 +6,7 @@ pub mod command;
 pub mod env;
 pub mod fault;
 pub mod files;
+pub mod git;
 pub mod hostname;
 pub mod layout;
 pub mod name;

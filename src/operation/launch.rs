@@ -40,11 +40,12 @@ pub(super) fn recognise(
     tree: &Tree,
     runtime: Option<Runtime>,
     start: Option<StartCommand>,
+    artifact: bool,
 ) -> Result<App> {
     // What was said now comes before what was said when the project was made.
     let asked = match (runtime, start) {
-        (None, None) => Asked { runtime: spec.asked, start: spec.start.clone(), ..Asked::default() },
-        (runtime, start) => Asked { runtime: runtime.or(spec.asked), start, ..Asked::default() },
+        (None, None) => Asked { runtime: spec.asked, start: spec.start.clone(), artifact },
+        (runtime, start) => Asked { runtime: runtime.or(spec.asked), start, artifact },
     };
     detect::detect(tree, &asked)
 }

@@ -39,6 +39,9 @@ pub fn project_resources(spec: &ProjectSpec, templates: &Templates) -> Result<Ve
     // Its variables lead to them, and its process to what they lead to.
     all.extend(spec.services().into_iter().flat_map(|service| service.resources(spec)));
     all.push(env(spec)?.into());
+    if spec.deploy_key {
+        all.push(KeyFile { path: spec.name.deploy_key(spec.uid), gid: ROOT }.into());
+    }
     let logs = ["app.log", "error.log"].map(|log| spec.name.logs().join(log));
     for path in logs.into_iter().chain(spec.surges().then(|| runs::surge_log(spec))) {
         all.push(LogFile { path, gid: spec.uid }.into());

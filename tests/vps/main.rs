@@ -36,6 +36,7 @@ mod foreign;
 mod hostile;
 mod killed;
 mod own_redis;
+mod poison;
 mod power;
 mod redis;
 mod refused;
