@@ -26,6 +26,7 @@ mod redis;
 mod release;
 mod report;
 mod rotation;
+mod scale;
 mod secrets;
 mod status;
 mod storage;
@@ -216,6 +217,8 @@ commands! {
     Start(lifecycle::StartArgs) = "start";
     Stop(lifecycle::StopArgs) = "stop";
     Restart(lifecycle::RestartArgs) = "restart";
+    Scale(scale::ScaleArgs) = "scale";
+    Health(scale::HealthArgs) = "health";
     Doctor(doctor::DoctorArgs) = "doctor";
     Repair(doctor::RepairArgs) = "repair";
     History(host::HistoryArgs) = "history";

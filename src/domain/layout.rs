@@ -153,6 +153,10 @@ pub mod host {
     pub fn nginx_conf() -> HostPath {
         HostPath::fixed("/etc/nginx/conf.d/hostkit.conf")
     }
+    /// HostKit's part of nginx's configuration outside of its `http` block.
+    pub fn nginx_main() -> HostPath {
+        HostPath::fixed("/etc/nginx/modules-enabled/90-hostkit.conf")
+    }
     /// Lets nginx start again after it was killed with its status socket still there.
     pub fn nginx_dropin() -> UnitName {
         UnitName::own("nginx.service.d/hostkit.conf")

@@ -16,6 +16,7 @@ pub mod recovery;
 pub mod redis;
 pub mod retreat;
 pub mod rollback;
+pub mod scale;
 pub mod secrets;
 pub mod session;
 pub mod storage;

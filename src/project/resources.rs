@@ -195,6 +195,7 @@ pub fn host_resources(templates: &Templates) -> Result<Vec<Any>> {
         nginx.into(),
         unit("hostkit-gc.service", GC_SERVICE, false, "multi-user.target"),
         unit("hostkit-gc.timer", GC_TIMER, true, "timers.target"),
+        unit("hostkit-up.service", UP_SERVICE, true, "multi-user.target"),
     ])
 }
 
@@ -220,6 +221,21 @@ Type=oneshot
 ExecStart=/usr/local/bin/hostkit gc
 Nice=19
 IOSchedulingClass=idle
+";
+
+// No project's name is as short, so no project's unit is called so.
+const UP_SERVICE: &str = "\
+# Managed by HostKit.
+[Unit]
+Description=HostKit: go on with what was interrupted when the server went down
+After=network.target nginx.service postgresql.service redis-server.service
+
+[Service]
+Type=oneshot
+ExecStart=/usr/local/bin/hostkit --quiet repair --interrupted
+
+[Install]
+WantedBy=multi-user.target
 ";
 
 const GC_TIMER: &str = "\

@@ -3,6 +3,7 @@
 
 mod backup;
 mod data;
+mod handover;
 mod kit;
 mod memory;
 mod projects;
@@ -35,6 +36,7 @@ pub(crate) fn main(words: &[&str]) -> Result<(), Error> {
         ["backup", rounds] => backup::create(rounds.parse()?),
         ["live", rounds] => projects::live(rounds.parse()?),
         ["rollback", rounds] => projects::rollback(rounds.parse()?),
+        ["handover", rounds] => handover::measure(rounds.parse()?),
         ["deploy", rounds] => tree::deploy(rounds.parse()?),
         ["memory"] => memory::measure(),
         ["scale", projects] => scale::measure(projects.parse()?),
