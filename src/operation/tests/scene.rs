@@ -164,6 +164,7 @@ impl Scene {
         state.built.clear();
         state.known.clear();
         state.jobs.clear();
+        state.timers.clear();
         // What nobody can have back any more, and `gc` comes for.
         if let Some(cluster) = &mut state.postgres {
             cluster.roles.retain(|name, _| !name.contains("_gone_"));
