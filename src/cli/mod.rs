@@ -47,6 +47,7 @@ use crate::{
         editor,
         source::{self, Reading},
     },
+    ui,
 };
 
 /// A command: what it is called, who may call it, what it looks like in use, and what it does.
@@ -94,6 +95,9 @@ struct Cli {
     /// Use no colours (so does `NO_COLOR`)
     #[arg(long, global = true, help_heading = "Output")]
     no_color: bool,
+    /// Say what is done as the log of a pipeline folds and marks it
+    #[arg(long, global = true, value_name = "SERVICE", help_heading = "Output")]
+    ci: Option<CiService>,
     /// Ask nothing, even on a terminal
     #[arg(long, global = true, help_heading = "Output")]
     no_input: bool,
@@ -106,6 +110,24 @@ struct Cli {
     root: Option<std::path::PathBuf>,
     #[command(subcommand)]
     command: Command,
+}
+
+/// Whose pipeline reads the log.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum CiService {
+    /// GitHub Actions
+    Github,
+    /// GitLab CI
+    Gitlab,
+}
+
+impl From<CiService> for ui::Service {
+    fn from(service: CiService) -> Self {
+        match service {
+            CiService::Github => Self::Github,
+            CiService::Gitlab => Self::Gitlab,
+        }
+    }
 }
 
 /// A command with who may call it and its examples.
@@ -278,6 +300,7 @@ pub(crate) fn main(env: context::Environment) -> ExitCode {
     let json = cli.json;
     let mut cx = Context::new(&cli, env);
     let result = cx.prepare().and_then(|()| cli.command.run(&mut cx));
+    cx.end(&result);
     let warnings = cx.warnings();
     // The listener's last line comes before the answer.
     let subject = cx.subject.take();

@@ -23,10 +23,12 @@ use crate::{
     },
     operation::{
         deploy::{Deployed, Upload, deploy, size},
-        rollback::{Swapped, With, rollback},
+        retreat::Data,
+        rollback::{Swapped, With, foresee, go_back},
         session::{Mode, Outcome},
     },
-    system::source::{Packer, Source, Stdin, Stream},
+    system::source::{self, Packer, Source, Stdin, Stream},
+    ui::{harmless, say},
 };
 
 /// The hidden command that reads a source with the caller's permissions.
@@ -186,11 +188,18 @@ fn answer(outcome: Outcome, done: Deployed) -> Answer {
 
 /// Go back to what was live before, or to a named release; with the environment it ran with
 #[derive(Args, Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "these are flags")]
 pub(crate) struct RollbackArgs {
     /// The project
     name: ProjectName,
     /// The release, with the environment it ran with last; without this what was live before
     release: Option<ReleaseId>,
+    /// Take the database back too, to the checkpoint before the first migration since
+    #[arg(long)]
+    with_db: bool,
+    /// Do not ask: go back past migrations
+    #[arg(long, short)]
+    yes: bool,
     /// Leave the environment as it is: only the code goes back
     #[arg(long, conflicts_with = "env")]
     keep_env: bool,
@@ -205,6 +214,20 @@ pub(crate) struct RollbackArgs {
     dry_run: bool,
 }
 
+impl RollbackArgs {
+    fn with(&self) -> With {
+        match (self.keep_env, self.env) {
+            (true, _) => With::Kept,
+            (_, Some(version)) => With::Version(version),
+            _ => With::Its,
+        }
+    }
+
+    fn data(&self, agreed: bool) -> Data {
+        if self.with_db { Data::GoesBack { agreed } } else { Data::Stays { agreed } }
+    }
+}
+
 impl Verb for RollbackArgs {
     const NAME: &'static str = "rollback";
     const POLICY: Policy = Policy::Owner;
@@ -212,6 +235,7 @@ impl Verb for RollbackArgs {
         "hostkit rollback blog",
         "hostkit rollback blog 20261120-080231",
         "hostkit rollback blog --keep-env",
+        "hostkit rollback blog --with-db",
         "hostkit rollback blog --dry-run",
     ];
 
@@ -221,16 +245,28 @@ impl Verb for RollbackArgs {
     fn survives(&self) -> bool {
         !self.dry_run
     }
+    fn ask(&self, cx: &mut Context) -> Result<bool> {
+        if self.yes || self.dry_run || !cx.may_ask {
+            return Ok(false);
+        }
+        let (retreat, loss) = cx.look(|session| {
+            foresee(session, &self.name, self.release.as_ref(), self.with(), self.data(false))
+        })?;
+        let Some(question) = retreat.question(loss.as_ref()) else { return Ok(false) };
+        say(&format!("{}\nGo back all the same? [y/N] ", harmless(&question)));
+        if source::ask()?.to_ascii_lowercase().starts_with('y') {
+            return Ok(true);
+        }
+        Err(Fault::new(Code::ConfirmationNeeded, "nobody said yes")
+            .next(format!("hostkit rollback {} {} --yes", self.name, retreat.to))
+            .into())
+    }
     fn run(self, cx: &mut Context) -> Result<Answer> {
         cx.patience = patience(self.wait);
         let mode = if self.dry_run { Mode::DryRun } else { Mode::Run };
-        let with = match (self.keep_env, self.env) {
-            (true, _) => With::Kept,
-            (_, Some(version)) => With::Version(version),
-            _ => With::Its,
-        };
+        let (with, data) = (self.with(), self.data(self.yes || cx.agreed));
         let (outcome, swapped, planned) = cx.session(mode, |session| {
-            let (outcome, swapped) = rollback(session, &self.name, self.release.as_ref(), with)?;
+            let (outcome, swapped) = go_back(session, &self.name, self.release.as_ref(), with, data)?;
             Ok((outcome, swapped, session.planned.take()))
         })?;
         if let Some(plan) = planned {
@@ -241,11 +277,13 @@ impl Verb for RollbackArgs {
 }
 
 fn gone_back(outcome: Outcome, swapped: &Swapped) -> Answer {
-    let Swapped { spec, from, to } = swapped;
+    let Swapped { spec, from, to, database } = swapped;
     let (name, domain) = (&spec.name, &spec.domain);
     let data = json!({
         "release": to.id, "previous": from.release, "live": to.id, "url": format!("http://{domain}"),
         "env": spec.env, "previous_env": from.env,
+        "checkpoint": database.as_ref().map(|restored| &restored.id),
+        "safety": database.as_ref().and_then(|restored| restored.safety.as_ref()).map(|safety| &safety.id),
     });
     if outcome == Outcome::Unchanged {
         return Answer::new(format!("{} is live already", to.id), data);
@@ -261,7 +299,17 @@ fn gone_back(outcome: Outcome, swapped: &Swapped) -> Answer {
     } else {
         (format!("release {}, instead of {}", to.id, from.release), Some(from.release.to_string()))
     };
-    let answer = Answer::new(format!("Live again  http://{domain}  {release}{env}"), data).outcome(outcome);
+    let past = match database {
+        Some(restored) => format!("  database of the checkpoint {}", restored.id),
+        None => String::new(),
+    };
+    let text = format!("Live again  http://{domain}  {release}{env}{past}");
+    let mut answer = Answer::new(text, data).outcome(outcome);
+    if let Some(safety) = database.as_ref().and_then(|restored| restored.safety.as_ref()) {
+        let back =
+            format!("hostkit checkpoint restore {name} {}    # the database as it was until now", safety.id);
+        answer = answer.next(back);
+    }
     match undo {
         Some(undo) => answer.next(format!("hostkit rollback {name} {undo}    # undo")),
         None => answer,

@@ -10,7 +10,7 @@ use super::answer::Answer;
 use crate::{
     domain::fault::{Code, Fault},
     operation::HostState,
-    ui::{harmless, say},
+    ui::{Failed, harmless, say},
 };
 
 /// The name and version of the envelope.
@@ -85,6 +85,13 @@ pub(super) struct Failure {
     around: Vec<String>,
     /// In what state the host is, where that can be said.
     state: Option<String>,
+}
+
+impl Failure {
+    /// What a listener is told of it.
+    pub(super) fn told(&self) -> Failed<'_> {
+        Failed { code: self.fault.code.text(), message: &self.fault.message }
+    }
 }
 
 /// A failure that was taken apart elsewhere can be an error again.

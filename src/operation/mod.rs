@@ -13,6 +13,7 @@ pub mod lifecycle;
 pub mod provision;
 pub mod recovery;
 pub mod redis;
+pub mod retreat;
 pub mod rollback;
 pub mod scale;
 pub mod secrets;

@@ -3,6 +3,8 @@
 //! Whoever built it must be dead: an open descriptor outlives a change of owner. Everything is done
 //! relative to descriptors, and no link is ever followed, so it does not matter what the tree has become.
 
+mod clone;
+mod crew;
 mod kin;
 mod links;
 mod walk;
@@ -11,7 +13,11 @@ use std::os::fd::OwnedFd;
 
 use anyhow::Result;
 
-pub use self::{kin::Kin, links::Outside};
+pub use self::{
+    clone::{Way, clone},
+    kin::Kin,
+    links::Outside,
+};
 use super::archive::{Entry, Kind, Manifest};
 use crate::domain::fault::{Code, Fault};
 

@@ -19,6 +19,9 @@ pub struct Tree {
     at: OwnedFd,
 }
 
+/// The largest text that is reworded, in bytes.
+const SMALL: usize = 1 << 20;
+
 /// For what is made: a link on the way could lead to another depth than it seems.
 const PLAIN: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS);
 const INSIDE: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
@@ -66,6 +69,45 @@ impl Tree {
                 Err(e) => return Err(e).with_context(|| format!("making `{path}`")),
             }
             below = if below.is_empty() { part.to_owned() } else { format!("{below}/{part}") };
+        }
+        Ok(())
+    }
+
+    /// Makes a directory and those above it for an account; those that exist stay whose they are.
+    pub fn mkdir_for(&self, path: &str, uid: u32) -> Result<()> {
+        let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
+        for end in ends {
+            let dir = &path[..end];
+            if !self.is_taken(dir) {
+                self.mkdir(dir, uid)?;
+                let made = self.open(dir, OFlags::DIRECTORY, PLAIN)?;
+                rustix::fs::fchown(&made, Some(Uid::from_raw(uid)), Some(Gid::from_raw(uid)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts `to` in the place of `from` in the texts that lie in a directory. A file that another tree has
+    /// too stays there as it is.
+    pub fn reword(&self, dir: &str, from: &str, to: &str) -> Result<()> {
+        let Ok(at) = self.open(dir, OFlags::DIRECTORY, PLAIN) else { return Ok(()) };
+        for name in self.list(dir) {
+            let path = format!("{dir}/{name}");
+            let stat = rustix::fs::statat(&at, &name, AtFlags::SYMLINK_NOFOLLOW)?;
+            if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+                continue;
+            }
+            let text = self.read(&path, SMALL + 1)?.filter(|bytes| bytes.len() <= SMALL);
+            let Some(text) = text.and_then(|bytes| String::from_utf8(bytes).ok()) else { continue };
+            if !text.contains(from) {
+                continue;
+            }
+            rustix::fs::unlinkat(&at, &name, AtFlags::empty())?;
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let mut file = std::fs::File::from(rustix::fs::openat(&at, &name, flags, Mode::RUSR)?);
+            file.write_all(text.replace(from, to).as_bytes()).with_context(|| format!("writing `{path}`"))?;
+            rustix::fs::fchown(&file, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
+            rustix::fs::fchmod(&file, Mode::from_raw_mode(stat.st_mode & 0o777))?;
         }
         Ok(())
     }

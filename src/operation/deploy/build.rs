@@ -3,6 +3,7 @@
 mod account;
 mod diary;
 mod history;
+mod reuse;
 mod run;
 mod terms;
 
@@ -18,13 +19,14 @@ pub use self::{
 };
 use super::{size, stage::millis};
 use crate::{
-    domain::{fault::Fault, release::ReleaseId},
+    domain::{fault::Fault, files::Files, release::ReleaseId},
     event::Event,
     operation::session::Session,
     project::{ProjectSpec, Recipe},
     system::{
-        archive::Manifest,
-        seal::{Kin, Outside, Seal, seal},
+        archive::{Installed, Manifest},
+        seal::{Kin, Outside, Seal, Way, seal},
+        tree::Tree,
     },
 };
 
@@ -55,40 +57,70 @@ pub(super) fn build(
     terms: &Terms,
 ) -> Result<Built> {
     let began = Instant::now();
-    let builder = account::engage(session, spec)?;
-    let mut diary = Diary::open(session, spec, order.id, terms)?;
-    let made = Bench::set_up(session, spec, order, &builder, terms)
-        .and_then(|bench| bench.work(session, order.recipe, &mut diary));
-    diary.close(session, began, made.as_ref().err());
-    made?;
+    let (id, mut recipe) = (order.id, order.recipe.clone());
+    let place = spec.name.staging(id);
+    let tree = Tree::new(session.host.root.open_dir(&place)?);
+    let live = live_manifest(session, spec)?;
+    let key = reuse::key(&session.host, &tree, &recipe)?;
+    let installed = reuse::found(session, spec, key.as_ref(), live.as_ref())?;
+    if let Some((from, installed)) = &installed {
+        // What nobody works on any more can be the same files from the beginning.
+        let way = match spec.build {
+            Some(builder) if !recipe.build.is_empty() => Way::Copy(builder.uid),
+            _ => Way::Link,
+        };
+        reuse::take_over(session, spec, from, id, installed, way)?;
+        recipe.install.clear();
+        let detail = format!("the same as in {from}");
+        session.ui.emit(Event::Finished { what: "install", detail: &detail, ms: millis(began) });
+    }
+    if !recipe.is_empty() {
+        let builder = account::engage(session, spec)?;
+        let mut diary = Diary::open(session, spec, id, terms)?;
+        let made = Bench::set_up(session, spec, order, &builder, terms)
+            .and_then(|bench| bench.work(session, &recipe, &mut diary));
+        diary.close(session, began, made.as_ref().err());
+        made?;
+    }
 
     let ended = Instant::now();
-    let place = spec.name.staging(order.id);
     let root = session.host.root.open_dir(&place)?;
-    let kin = kin(session, spec)?;
-    let outside = Outside { place: spec.name.release(order.id), shared: spec.name.shared() };
-    let manifest = seal(&root, &Seal { gid: order.group, outside, kin: kin.as_ref() })
-        .map_err(|error| advise(error, spec, order.id))?;
+    let kin = kin_of(session, spec, live)?;
+    let outside = Outside { place: spec.name.release(id), shared: spec.name.shared() };
+    let mut manifest = seal(&root, &Seal { gid: order.group, outside, kin: kin.as_ref() })
+        .map_err(|error| advise(error, spec, id))?;
+    let tree = Tree::new(root);
+    let paths: Vec<String> =
+        order.recipe.installed.iter().filter(|path| tree.is_dir(path)).cloned().collect();
+    manifest.installed = key.filter(|_| !paths.is_empty()).map(|key| Installed { key, paths });
     let detail = format!("{} files, {}", manifest.files, size(manifest.bytes));
     session.ui.emit(Event::Finished { what: "check", detail: &detail, ms: millis(ended) });
     Ok(Built { manifest, ended })
 }
 
-/// The live release, whose files the new one shares where they are the same.
-pub(super) fn kin(session: &Session<'_>, spec: &ProjectSpec) -> Result<Option<Kin>> {
+/// What the live release holds, as far as it can be read.
+fn live_manifest(session: &Session<'_>, spec: &ProjectSpec) -> Result<Option<Manifest>> {
     /// Half a million paths of 100 bytes, with their digests.
     const LARGEST: u64 = 128 << 20;
     let Some(id) = spec.live_release() else { return Ok(None) };
     let (tree, list) = (spec.name.release(id), spec.name.manifest(id));
-    let (Some(_), Some(bytes)) = (session.host.root.meta(&tree)?, session.host.root.read(&list, LARGEST)?)
-    else {
+    if session.host.root.meta(&tree)?.is_none() {
         return Ok(None);
-    };
+    }
+    let bytes = session.host.root.read(&list, LARGEST)?;
     // One that cannot be read is `doctor`'s to find; here it only costs space.
-    let Some(manifest) = String::from_utf8(bytes).ok().and_then(|text| Manifest::parse(&text).ok()) else {
-        return Ok(None);
-    };
-    Ok(Some(Kin::new(session.host.root.open_dir(&tree)?, manifest)))
+    Ok(bytes.and_then(|bytes| String::from_utf8(bytes).ok()).and_then(|text| Manifest::parse(&text).ok()))
+}
+
+fn kin_of(session: &Session<'_>, spec: &ProjectSpec, manifest: Option<Manifest>) -> Result<Option<Kin>> {
+    let (Some(id), Some(manifest)) = (spec.live_release(), manifest) else { return Ok(None) };
+    Ok(Some(Kin::new(session.host.root.open_dir(&spec.name.release(id))?, manifest)))
+}
+
+/// The live release, whose files the new one shares where they are the same.
+pub(super) fn kin(session: &Session<'_>, spec: &ProjectSpec) -> Result<Option<Kin>> {
+    let manifest = live_manifest(session, spec)?;
+    kin_of(session, spec, manifest)
 }
 
 fn advise(error: anyhow::Error, spec: &ProjectSpec, id: &ReleaseId) -> anyhow::Error {

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, civil::DateTime, tz::TimeZone};
 
 use super::{
     Upload,
-    build::{Order, build},
+    build::{Order, build, kin},
     size,
 };
 use crate::{
@@ -75,7 +75,6 @@ pub(super) fn stage(
     // be what it was.
     let group_of = |runtime| if runtime == Some(Runtime::Static) { spec.web.1 } else { spec.uid };
     let guess = group_of(upload.runtime.or(spec.runtime()));
-    let staging = Staging::new(session.host.root.open_dir(&place)?, 0, guess);
     let mut fetched;
     let source: &mut dyn Source = match &upload.git {
         Some(order) => {
@@ -85,6 +84,9 @@ pub(super) fn stage(
         }
         None => &mut *upload.archive,
     };
+    // What is only received may share its files with the live release; what is built is written to.
+    let kin = if upload.terms.builds(spec) { None } else { kin(session, spec)? };
+    let staging = Staging::new(session.host.root.open_dir(&place)?, 0, guess).sharing(kin);
     let received = archive::extract(&mut *source, &staging, &Limits::default());
     // A packer that failed knows better than the archive it cut short.
     source.finish()?;

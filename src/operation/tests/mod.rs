@@ -12,6 +12,7 @@ mod offsite;
 mod redis;
 mod refusal;
 mod release_phase;
+mod retreat;
 mod rotation;
 mod scene;
 mod secrets;

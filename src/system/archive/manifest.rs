@@ -15,8 +15,19 @@ pub struct Manifest {
     pub files: u64,
     /// The bytes in all files together.
     pub bytes: u64,
+    /// What was installed into the tree, and what decided that.
+    pub installed: Option<Installed>,
     /// What was not taken over as it was sent. Not a part of the text form.
     pub notes: Vec<String>,
+}
+
+/// Directories of a tree that an installer has made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installed {
+    /// What stands for all that decided what was installed: lower-case letters and digits.
+    pub key: String,
+    /// The directories.
+    pub paths: Vec<String>,
 }
 
 /// One path and what stands there.
@@ -62,12 +73,16 @@ impl Manifest {
                 bytes += size;
             }
         }
-        Self { entries, files, bytes, notes }
+        Self { entries, files, bytes, installed: None, notes }
     }
 
     /// One line per entry; [`Manifest::parse`] reads it back.
     pub fn to_text(&self) -> String {
         let mut out = format!("{FIRST_LINE}\n");
+        if let Some(Installed { key, paths }) = &self.installed {
+            let paths: String = paths.iter().map(|path| format!(" {}", escape(path))).collect();
+            out.push_str(&format!("installed {key}{paths}\n"));
+        }
         for Entry { path, kind } in &self.entries {
             let path = escape(path);
             let line = match kind {
@@ -94,13 +109,20 @@ impl Manifest {
             return Err(Fault::new(Code::Internal, "this is not a manifest of this version"));
         }
         let mut entries = Vec::new();
+        let mut installed = None;
         for (number, line) in (2..).zip(lines).filter(|(_, line)| !line.is_empty()) {
+            if let Some(words) = line.strip_prefix("installed ") {
+                let mut words = words.split(' ');
+                let key = words.next().unwrap_or_default().to_owned();
+                installed = words.map(unescape).collect::<Option<_>>().map(|paths| Installed { key, paths });
+                continue;
+            }
             let entry = entry(line).ok_or_else(|| {
                 Fault::new(Code::Internal, format!("line {number} of the manifest is damaged"))
             })?;
             entries.push(entry);
         }
-        Ok(Self::new(entries, Vec::new()))
+        Ok(Self { installed, ..Self::new(entries, Vec::new()) })
     }
 }
 

@@ -24,7 +24,7 @@ use std::io;
 use crate::domain::fault::{Code, Fault};
 
 pub use extract::extract;
-pub use manifest::{Entry, Kind, Manifest};
+pub use manifest::{Entry, Installed, Kind, Manifest};
 pub use pack::{Leaving, PackReport, pack};
 pub use staging::Staging;
 

@@ -9,6 +9,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::path::split;
 use super::write_failed;
+use crate::system::seal::Kin;
+
+/// A name that no entry of an archive can have: it is not printable.
+const LENT: &str = "\u{1}lent";
 
 /// A SHA-256.
 pub(super) type Digest = [u8; 32];
@@ -19,12 +23,19 @@ pub struct Staging {
     root: OwnedFd,
     uid: Uid,
     gid: Gid,
+    kin: Option<Kin>,
 }
 
 impl Staging {
     /// Everything written below `root` will belong to this user and group.
     pub fn new(root: OwnedFd, uid: u32, gid: u32) -> Self {
-        Self { root, uid: Uid::from_raw(uid), gid: Gid::from_raw(gid) }
+        Self { root, uid: Uid::from_raw(uid), gid: Gid::from_raw(gid), kin: None }
+    }
+
+    /// The same, and a file that `kin` has already is not written once more. Only for what will be sealed
+    /// as it is: the file stays that of both.
+    pub fn sharing(self, kin: Option<Kin>) -> Self {
+        Self { kin, ..self }
     }
 
     pub(super) fn root(&self) -> BorrowedFd<'_> {
@@ -80,10 +91,14 @@ impl<'a> Writer<'a> {
     /// Writes a file whose directory exists; gives its SHA-256.
     pub(super) fn small(&mut self, path: &str, mode: u32, content: &[u8]) -> anyhow::Result<Digest> {
         let failed = |error| write_failed(error, path);
+        let sha256: Digest = Sha256::digest(content).into();
+        if self.borrow(path, (mode, content.len() as u64, sha256), split(path).1).map_err(failed)? {
+            return Ok(sha256);
+        }
         let mut file = self.create(path, mode).map_err(failed)?;
         file.write_all(content).map_err(failed)?;
         self.staging.own(&file, mode).map_err(failed)?;
-        Ok(Sha256::digest(content).into())
+        Ok(sha256)
     }
 
     /// Writes a file whose directory exists as it is read; gives how much there was of it and its SHA-256.
@@ -112,7 +127,24 @@ impl<'a> Writer<'a> {
             size += count as u64;
         }
         self.staging.own(&file, mode).map_err(failed)?;
-        Ok((size, digest.finalize().into()))
+        let sha256: Digest = digest.finalize().into();
+        if self.borrow(path, (mode, size, sha256), LENT).map_err(failed)? {
+            let (parent, name) = split(path);
+            let parent = self.enter(parent).map_err(failed)?;
+            rustix::fs::renameat(parent, LENT, parent, name).map_err(|errno| failed(errno.into()))?;
+        }
+        Ok((size, sha256))
+    }
+
+    /// Takes the kin's file at `path`, under this name beside it, if it is the same.
+    fn borrow(&mut self, path: &str, wanted: (u32, u64, Digest), name: &str) -> io::Result<bool> {
+        let staging = self.staging;
+        let Some(kin) = &staging.kin else { return Ok(false) };
+        if staging.uid != Uid::ROOT || !kin.resembles(path, wanted.0, wanted.1) {
+            return Ok(false);
+        }
+        let parent = self.enter(split(path).0)?;
+        Ok(kin.lend(path, wanted, staging.gid.as_raw(), parent, name)?)
     }
 
     fn create(&mut self, path: &str, mode: u32) -> io::Result<File> {

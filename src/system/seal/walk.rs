@@ -1,14 +1,10 @@
 //! The walk: every entry is looked at, given to root, and written down.
-//!
-//! More than one thread walks: what costs are the system calls, a handful for each file. Each takes a
-//! directory, all of it, and leaves those below it to whoever is free.
 
 use std::{
     ffi::CStr,
     io::Read,
-    num::NonZero,
     os::fd::OwnedFd,
-    sync::{Condvar, Mutex, PoisonError},
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 use anyhow::{Context, Result};
@@ -18,7 +14,7 @@ use rustix::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::{DEPTH, ENTRIES, Seal, refuse};
+use super::{DEPTH, ENTRIES, Seal, crew::go_through, refuse};
 use crate::{
     domain::fault::{Code, Fault},
     system::archive::{Entry, Kind},
@@ -31,91 +27,34 @@ const EXECUTABLE: u32 = 0o750;
 const PIECE: usize = 256 << 10;
 
 /// What those who walk share.
-struct Shared<'a> {
+struct Walk<'a> {
     root: &'a OwnedFd,
     how: &'a Seal<'a>,
-    queue: Mutex<Queue>,
-    change: Condvar,
-}
-
-#[derive(Default)]
-struct Queue {
-    /// Directories that nobody has taken.
-    waiting: Vec<String>,
-    /// How many are being walked through.
-    taken: usize,
-    entries: usize,
-    failed: Option<anyhow::Error>,
+    entries: AtomicUsize,
 }
 
 /// Everything in the tree, in no order, after it has been sealed.
 pub(super) fn walk(root: &OwnedFd, how: &Seal<'_>) -> Result<Vec<Entry>> {
-    let queue = Mutex::new(Queue { waiting: vec![String::new()], ..Queue::default() });
-    let shared = Shared { root, how, queue, change: Condvar::new() };
-    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(4);
-    let mut all = Vec::new();
-    std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(|| shared.help())).collect();
-        all = shared.help();
-        for other in others {
-            all.append(&mut other.join().expect("walking does not panic"));
-        }
-    });
-    match shared.queue.into_inner().unwrap_or_else(PoisonError::into_inner).failed {
-        Some(error) => Err(error),
-        None => Ok(all),
-    }
+    let walk = Walk { root, how, entries: AtomicUsize::new(0) };
+    let all = go_through(
+        "",
+        || (Vec::new(), vec![0; PIECE]),
+        |(found, buffer): &mut (Vec<Entry>, Vec<u8>), dir| {
+            let before = found.len();
+            walk.directory(dir, found, buffer)?;
+            let new = &found[before..];
+            if walk.entries.fetch_add(new.len(), Ordering::Relaxed) + new.len() > ENTRIES {
+                let why = format!("the build left more than {ENTRIES} files and directories");
+                return Err(Fault::new(Code::BuildFailed, why).into());
+            }
+            let below = new.iter().filter(|entry| matches!(entry.kind, Kind::Directory { .. }));
+            Ok(below.map(|entry| entry.path.clone()).collect())
+        },
+    )?;
+    Ok(all.into_iter().flat_map(|(found, _)| found).collect())
 }
 
-impl Shared<'_> {
-    /// Takes directories until there are none left.
-    fn help(&self) -> Vec<Entry> {
-        let mut found = Vec::new();
-        let mut buffer = vec![0; PIECE];
-        while let Some(dir) = self.next() {
-            let before = found.len();
-            let done = self.directory(&dir, &mut found, &mut buffer);
-            self.done(done, &found[before..]);
-        }
-        found
-    }
-
-    fn next(&self) -> Option<String> {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            if queue.failed.is_some() {
-                return None;
-            }
-            if let Some(dir) = queue.waiting.pop() {
-                queue.taken += 1;
-                return Some(dir);
-            }
-            if queue.taken == 0 {
-                return None;
-            }
-            queue = self.change.wait(queue).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    fn done(&self, done: Result<()>, found: &[Entry]) {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        queue.taken -= 1;
-        queue.entries += found.len();
-        for Entry { path, kind } in found {
-            if matches!(kind, Kind::Directory { .. }) {
-                queue.waiting.push(path.clone());
-            }
-        }
-        let over = (queue.entries > ENTRIES).then(|| {
-            let why = format!("the build left more than {ENTRIES} files and directories");
-            Fault::new(Code::BuildFailed, why).into()
-        });
-        if let Some(error) = done.err().or(over) {
-            queue.failed.get_or_insert(error);
-        }
-        self.change.notify_all();
-    }
-
+impl Walk<'_> {
     fn directory(&self, dir: &str, found: &mut Vec<Entry>, buffer: &mut [u8]) -> Result<()> {
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;

@@ -103,7 +103,11 @@ impl Bench {
         command: &StartCommand,
         diary: &mut Diary,
     ) -> Result<()> {
-        let argv: Vec<String> = command.words().iter().map(|word| self.render(word)).collect();
+        let mut argv: Vec<String> = command.words().iter().map(|word| self.render(word)).collect();
+        // As the application's own start command may name it: the link leads there once it is live.
+        if let Some(program) = argv.first_mut().filter(|program| program.starts_with("venv/bin/")) {
+            *program = format!("{}/.{program}", self.name.release(&self.id));
+        }
         if argv.first().is_none_or(|program| program.is_empty() || program.contains('=')) {
             bail!(Fault::new(Code::InvalidConfig, format!("`{command}` names no program")));
         }

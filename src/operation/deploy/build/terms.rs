@@ -9,7 +9,7 @@ use crate::{
         env::EnvKey,
         fault::{Code, Fault},
     },
-    project::Recipe,
+    project::{ProjectSpec, Recipe},
     system::build::{Bounds, memory_at_hand},
 };
 
@@ -50,6 +50,11 @@ impl Terms {
             recipe.build.clear();
         }
         recipe
+    }
+
+    /// Whether there will probably be something to build, as far as one can know before it is received.
+    pub fn builds(&self, spec: &ProjectSpec) -> bool {
+        spec.build.is_some() && !(self.no_install && self.no_build)
     }
 
     /// What the build may use: what was said, or what leaves enough for what runs already.
