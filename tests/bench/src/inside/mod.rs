@@ -2,6 +2,7 @@
 //! [`crate::table`] reads it outside.
 
 mod backup;
+mod build;
 mod data;
 mod kit;
 mod memory;
@@ -36,6 +37,7 @@ pub(crate) fn main(words: &[&str]) -> Result<(), Error> {
         ["live", rounds] => projects::live(rounds.parse()?),
         ["rollback", rounds] => projects::rollback(rounds.parse()?),
         ["deploy", rounds] => tree::deploy(rounds.parse()?),
+        ["build", rounds] => build::measure(rounds.parse()?),
         ["memory"] => memory::measure(),
         ["scale", projects] => scale::measure(projects.parse()?),
         _ => Err(format!("nothing to measure: {words:?}").into()),
