@@ -8,6 +8,7 @@ use super::{
     Cli, Verb,
     answer::Answer,
     policy::{Policy, Principal, authorize, identify},
+    report::{Failure, understand},
     survive,
 };
 use crate::{
@@ -62,6 +63,7 @@ impl Ui for Shared {
 }
 
 /// One call's surroundings.
+#[expect(clippy::struct_excessive_bools, reason = "these are what a call may do, each for itself")]
 pub(crate) struct Context {
     environment: Environment,
     listener: Shared,
@@ -90,7 +92,7 @@ impl Context {
         let listener = if silent {
             Listener::Quiet(Quiet::default())
         } else {
-            Listener::Human(Human::new(cli.no_color || environment.no_color))
+            Listener::Human(Human::new(cli.no_color || environment.no_color, cli.ci.map(Into::into)))
         };
         let terminal = std::io::IsTerminal::is_terminal(&std::io::stdin());
         Self {
@@ -121,6 +123,14 @@ impl Context {
     #[expect(clippy::unused_self, reason = "what is prepared is the process around the context")]
     pub(super) fn prepare(&self) -> Result<()> {
         process::sanitize()
+    }
+
+    /// Tells whoever listens how the command ended.
+    pub(super) fn end(&self, result: &Result<Answer>) {
+        if let Listener::Human(human) = &mut *self.listener.0.borrow_mut() {
+            let failure = result.as_ref().err().map(understand);
+            human.end(failure.as_ref().map(Failure::told));
+        }
     }
 
     /// What was warned of while nobody listened.

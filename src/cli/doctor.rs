@@ -9,7 +9,7 @@ use crate::{
     domain::{fault::Code, name::ProjectName},
     operation::{
         session::Mode,
-        survey::{Severity, doctor, repair},
+        survey::{Severity, doctor, repair, resume},
     },
 };
 
@@ -63,6 +63,9 @@ impl Verb for DoctorArgs {
 pub(crate) struct RepairArgs {
     /// The project; everything without this
     name: Option<ProjectName>,
+    /// Only go on with what was interrupted; leave alone what was changed by hand
+    #[arg(long, conflicts_with_all = ["name", "dry_run"])]
+    interrupted: bool,
     /// Show what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -71,8 +74,12 @@ pub(crate) struct RepairArgs {
 impl Verb for RepairArgs {
     const NAME: &'static str = "repair";
     const POLICY: Policy = Policy::Root;
-    const EXAMPLES: &'static [&'static str] =
-        &["hostkit repair", "hostkit repair blog", "hostkit repair --dry-run"];
+    const EXAMPLES: &'static [&'static str] = &[
+        "hostkit repair",
+        "hostkit repair blog",
+        "hostkit repair --dry-run",
+        "hostkit repair --interrupted",
+    ];
 
     fn project(&self) -> Option<&ProjectName> {
         self.name.as_ref()
@@ -80,7 +87,8 @@ impl Verb for RepairArgs {
     fn run(self, cx: &mut Context) -> Result<Answer> {
         let mode = if self.dry_run { Mode::DryRun } else { Mode::Run };
         let (outcome, mended, planned) = cx.session(mode, |session| {
-            let (outcome, mended) = repair(session, self.name.as_ref())?;
+            let (outcome, mended) =
+                if self.interrupted { resume(session)? } else { repair(session, self.name.as_ref())? };
             Ok((outcome, mended, session.planned.take()))
         })?;
         if let Some(plan) = planned {

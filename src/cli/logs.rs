@@ -24,8 +24,9 @@ use crate::{
 /// How far back a log is looked through for its last lines, in bytes.
 const WINDOW: u64 = 1 << 20;
 const PACE: Duration = Duration::from_millis(200);
-/// The files, with the label that stands before their lines.
-const FILES: [(&str, &str); 2] = [("app.log", "app"), ("error.log", "err")];
+/// The files, with the label that stands before their lines. The last is written by a release that is about
+/// to take over, until it has.
+const FILES: [(&str, &str); 3] = [("app.log", "app"), ("error.log", "err"), ("surge.log", "new")];
 
 /// Show what a project's process wrote
 #[derive(Args, Clone, Debug)]

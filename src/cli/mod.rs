@@ -9,9 +9,11 @@ mod checkpoint;
 mod context;
 mod db;
 mod db_look;
+mod detect;
 mod doctor;
 mod edit;
 mod env;
+mod git;
 mod host;
 mod lifecycle;
 mod logs;
@@ -24,6 +26,7 @@ mod redis;
 mod release;
 mod report;
 mod rotation;
+mod scale;
 mod secrets;
 mod status;
 mod storage;
@@ -40,7 +43,11 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use self::{answer::Answer, context::Context, policy::Policy};
 use crate::{
     domain::name::ProjectName,
-    system::{editor, source},
+    system::{
+        editor,
+        source::{self, Reading},
+    },
+    ui,
 };
 
 /// A command: what it is called, who may call it, what it looks like in use, and what it does.
@@ -88,6 +95,9 @@ struct Cli {
     /// Use no colours (so does `NO_COLOR`)
     #[arg(long, global = true, help_heading = "Output")]
     no_color: bool,
+    /// Say what is done as the log of a pipeline folds and marks it
+    #[arg(long, global = true, value_name = "SERVICE", help_heading = "Output")]
+    ci: Option<CiService>,
     /// Ask nothing, even on a terminal
     #[arg(long, global = true, help_heading = "Output")]
     no_input: bool,
@@ -100,6 +110,24 @@ struct Cli {
     root: Option<std::path::PathBuf>,
     #[command(subcommand)]
     command: Command,
+}
+
+/// Whose pipeline reads the log.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum CiService {
+    /// GitHub Actions
+    Github,
+    /// GitLab CI
+    Gitlab,
+}
+
+impl From<CiService> for ui::Service {
+    fn from(service: CiService) -> Self {
+        match service {
+            CiService::Github => Self::Github,
+            CiService::Gitlab => Self::Gitlab,
+        }
+    }
 }
 
 /// A command with who may call it and its examples.
@@ -178,6 +206,7 @@ commands! {
     Init(host::InitArgs) = "init";
     Provision(provision::ProvisionArgs) = "provision";
     Deploy(release::DeployArgs) = "deploy";
+    Detect(detect::DetectArgs) = "detect";
     Attach(attach::AttachArgs) = "attach";
     Rollback(release::RollbackArgs) = "rollback";
     Resume(rails::ResumeArgs) = "resume";
@@ -188,6 +217,8 @@ commands! {
     Start(lifecycle::StartArgs) = "start";
     Stop(lifecycle::StopArgs) = "stop";
     Restart(lifecycle::RestartArgs) = "restart";
+    Scale(scale::ScaleArgs) = "scale";
+    Health(scale::HealthArgs) = "health";
     Doctor(doctor::DoctorArgs) = "doctor";
     Repair(doctor::RepairArgs) = "repair";
     History(host::HistoryArgs) = "history";
@@ -202,6 +233,7 @@ commands! {
     [Checkpoint(checkpoint) = "checkpoint", "Keep a project's database as it is, and go back to it"];
     [Redis(redis) = "redis", "Look into a project's Redis, empty it, and change its password"];
     [Db(db) = "db", "A project's database: make it, ask it, copy it, change its password"];
+    [Git(git) = "git", "The key with which a project reads its repositories"];
     [Env(env) = "env", "Show and change the variables of a project"];
     [Secrets(secrets) = "secrets", "Keep the secrets of a project in the vault"];
 }
@@ -268,6 +300,7 @@ pub(crate) fn main(env: context::Environment) -> ExitCode {
     let json = cli.json;
     let mut cx = Context::new(&cli, env);
     let result = cx.prepare().and_then(|()| cli.command.run(&mut cx));
+    cx.end(&result);
     let warnings = cx.warnings();
     // The listener's last line comes before the answer.
     let subject = cx.subject.take();
@@ -285,8 +318,10 @@ fn serve(argv: &[std::ffi::OsString], env: &context::Environment) -> Option<bool
     }
     match (verb.to_str()?, words) {
         (survive::WORK, [name, id]) => Some(survive::work(name, id)),
-        (release::PACK, [path]) => Some(source::serve(path.as_ref(), false)),
-        (env::READ, [path]) => Some(source::serve(path.as_ref(), true)),
+        (release::PACK, [path]) => Some(source::serve(path.as_ref(), Reading::Source)),
+        (release::PACK_ARTIFACT, [path]) => Some(source::serve(path.as_ref(), Reading::Artifact)),
+        (detect::LOOK, [path]) => Some(detect::serve(path.as_ref())),
+        (env::READ, [path]) => Some(source::serve(path.as_ref(), Reading::File)),
         (env::EDIT, words) => Some(editor::serve(words)),
         _ => None,
     }

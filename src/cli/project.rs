@@ -147,8 +147,17 @@ impl Verb for InfoArgs {
         {
             pairs.push(("unit", s.name.unit().file().to_string()));
             pairs.push(("start", exec.to_string()));
-            let path = launch.health_path.clone().unwrap_or_else(|| "/ (anything below 500)".to_owned());
-            pairs.push(("health", format!("GET {path} within {} s", launch.health_timeout)));
+            let health = s.health_of(launch);
+            let path = health.path.unwrap_or_else(|| "/ (anything below 500)".to_owned());
+            let timeout = health.timeout.unwrap_or(launch.health_timeout);
+            pairs.push(("health", format!("GET {path} within {timeout} s")));
+            for process in &launch.processes {
+                let when = match &process.at {
+                    Some(cron) => format!("at {cron}"),
+                    None => format!("{} of it", s.count(&process.name)),
+                };
+                pairs.push(("process", format!("{} ({when}): {}", process.name, process.command)));
+            }
         }
         pairs.push(("created", format!("{} by {}", row.created_at, row.created_by)));
         let text: Vec<String> = pairs.iter().map(|(k, v)| format!("{k:<8} {v}")).collect();

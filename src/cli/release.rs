@@ -3,7 +3,7 @@
 use std::{ffi::OsString, time::Duration};
 
 use anyhow::Result;
-use clap::{Args, builder::TypedValueParser};
+use clap::Args;
 use serde_json::json;
 
 use super::{
@@ -11,6 +11,7 @@ use super::{
     answer::{Answer, table},
     builds::BuildArgs,
     context::Context,
+    git::FromArgs,
     policy::Policy,
     provision::RuntimeArgs,
 };
@@ -22,23 +23,27 @@ use crate::{
     },
     operation::{
         deploy::{Deployed, Upload, deploy, size},
-        rollback::{Swapped, With, rollback},
+        probation::{Watched, watch},
+        retreat::Data,
+        rollback::{Swapped, With, foresee, go_back},
         session::{Mode, Outcome},
     },
-    system::source::{Packer, Source, Stdin},
+    system::source::{self, Packer, Source, Stdin, Stream},
+    ui::{harmless, say},
 };
 
 /// The hidden command that reads a source with the caller's permissions.
 pub(super) const PACK: &str = "__pack";
+/// The same for what has been built.
+pub(super) const PACK_ARTIFACT: &str = "__pack-artifact";
 
 /// Deploy a source: it becomes a release, and goes live when it is healthy
 #[derive(Args, Clone, Debug)]
 pub(crate) struct DeployArgs {
     /// The project
     name: ProjectName,
-    /// A directory, a .tar.gz or .tar file, or - for an archive on standard input
-    #[arg(long, value_name = "SOURCE", value_parser = clap::builder::OsStringValueParser::new().try_map(named), help_heading = "Application")]
-    source: OsString,
+    #[command(flatten)]
+    from: FromArgs,
     #[command(flatten)]
     runtime: RuntimeArgs,
     #[command(flatten)]
@@ -66,7 +71,7 @@ fn patience(wait: Option<u64>) -> Duration {
 pub(super) fn named(path: OsString) -> Result<OsString, Fault> {
     if path.is_empty() {
         return Err(Fault::new(Code::InvalidSource, "the source is empty")
-            .next("give a directory, a `.tar.gz` file, or `-` for standard input"));
+            .next("give a directory, a .tar.gz, .tar.zst or .zip file, or `-` for standard input"));
     }
     Ok(path)
 }
@@ -76,7 +81,7 @@ impl DeployArgs {
     pub(super) fn of(name: ProjectName, source: OsString, runtime: RuntimeArgs) -> Self {
         Self {
             name,
-            source,
+            from: FromArgs::source(source),
             runtime,
             build: BuildArgs::default(),
             dry_run: false,
@@ -93,6 +98,8 @@ impl Verb for DeployArgs {
     const EXAMPLES: &'static [&'static str] = &[
         "hostkit deploy blog --source examples/static",
         "hostkit deploy blog --source release.tar.gz",
+        "hostkit deploy blog --git git@example.com:blog.git --branch main",
+        "hostkit deploy blog --artifact examples/static",
         "tar -cz -C examples/static . | hostkit deploy blog --source -",
         "hostkit deploy blog --source examples/static --dry-run",
     ];
@@ -104,7 +111,7 @@ impl Verb for DeployArgs {
         !self.dry_run
     }
     fn reads_stdin(&self) -> bool {
-        self.source == "-"
+        self.from.place().is_some_and(|place| place == "-")
     }
     fn run(self, cx: &mut Context) -> Result<Answer> {
         upload(self, cx)
@@ -119,22 +126,32 @@ pub(super) fn upload(args: DeployArgs, cx: &mut Context) -> Result<Answer> {
     if args.override_ratelimit {
         cx.may_override()?;
     }
-    let path = cx.absolute(&args.source);
+    let place = args.from.place().cloned();
+    let path = place.as_ref().map(|place| cx.absolute(place));
+    let pack = if args.from.artifact.is_some() { PACK_ARTIFACT } else { PACK };
     let (outcome, deployed, planned) = cx.session(mode, |session| {
         // Before anything is read: a name that does not exist should not cost an upload.
         session.project(&args.name)?;
         let mut stdin;
         let mut packer;
-        let (archive, source): (&mut dyn Source, _) = if args.source == "-" {
-            stdin = Stdin::default();
-            (&mut stdin, "standard input".to_owned())
-        } else {
-            packer = Packer::start(PACK, path.as_os_str(), &caller)?;
-            (&mut packer, path.display().to_string())
+        let mut nothing = Stream(std::io::empty());
+        let git = args.from.order(super::env::READ);
+        let (archive, source): (&mut dyn Source, _) = match &path {
+            Some(_) if place.as_ref().is_some_and(|place| place == "-") => {
+                stdin = Stdin::default();
+                (&mut stdin, "standard input".to_owned())
+            }
+            Some(path) => {
+                packer = Packer::start(pack, path.as_os_str(), &caller)?;
+                (&mut packer, path.display().to_string())
+            }
+            None => (&mut nothing, git.as_ref().map(|git| git.address.to_string()).unwrap_or_default()),
         };
         let mut upload = Upload {
             archive,
             source,
+            git,
+            artifact: args.from.artifact.is_some(),
             runtime: args.runtime.runtime(),
             start: args.runtime.start(),
             terms: args.build.terms(),
@@ -172,23 +189,47 @@ fn answer(outcome: Outcome, done: Deployed) -> Answer {
 
 /// Go back to what was live before, or to a named release; with the environment it ran with
 #[derive(Args, Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "these are flags")]
 pub(crate) struct RollbackArgs {
     /// The project
     name: ProjectName,
     /// The release, with the environment it ran with last; without this what was live before
     release: Option<ReleaseId>,
+    /// Take the database back too, to the checkpoint before the first migration since
+    #[arg(long)]
+    with_db: bool,
+    /// Do not ask: go back past migrations
+    #[arg(long, short)]
+    yes: bool,
     /// Leave the environment as it is: only the code goes back
     #[arg(long, conflicts_with = "env")]
     keep_env: bool,
     /// Wait for somebody else who works on the project, for so many seconds
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "600")]
     wait: Option<u64>,
+    /// Only if this release is live and crashes again and again
+    #[arg(long, value_name = "RELEASE", hide = true)]
+    probation: Option<ReleaseId>,
     /// Bring this version of the environment, as `hostkit env history` lists them
     #[arg(long, value_name = "VERSION")]
     env: Option<u32>,
     /// Show what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
+}
+
+impl RollbackArgs {
+    fn with(&self) -> With {
+        match (self.keep_env, self.env) {
+            (true, _) => With::Kept,
+            (_, Some(version)) => With::Version(version),
+            _ => With::Its,
+        }
+    }
+
+    fn data(&self, agreed: bool) -> Data {
+        if self.with_db { Data::GoesBack { agreed } } else { Data::Stays { agreed } }
+    }
 }
 
 impl Verb for RollbackArgs {
@@ -198,6 +239,7 @@ impl Verb for RollbackArgs {
         "hostkit rollback blog",
         "hostkit rollback blog 20261120-080231",
         "hostkit rollback blog --keep-env",
+        "hostkit rollback blog --with-db",
         "hostkit rollback blog --dry-run",
     ];
 
@@ -207,16 +249,31 @@ impl Verb for RollbackArgs {
     fn survives(&self) -> bool {
         !self.dry_run
     }
+    fn ask(&self, cx: &mut Context) -> Result<bool> {
+        if self.yes || self.dry_run || !cx.may_ask {
+            return Ok(false);
+        }
+        let (retreat, loss) = cx.look(|session| {
+            foresee(session, &self.name, self.release.as_ref(), self.with(), self.data(false))
+        })?;
+        let Some(question) = retreat.question(loss.as_ref()) else { return Ok(false) };
+        say(&format!("{}\nGo back all the same? [y/N] ", harmless(&question)));
+        if source::ask()?.to_ascii_lowercase().starts_with('y') {
+            return Ok(true);
+        }
+        Err(Fault::new(Code::ConfirmationNeeded, "nobody said yes")
+            .next(format!("hostkit rollback {} {} --yes", self.name, retreat.to))
+            .into())
+    }
     fn run(self, cx: &mut Context) -> Result<Answer> {
         cx.patience = patience(self.wait);
+        if let Some(watched) = &self.probation {
+            return probation(cx, &self.name, watched);
+        }
         let mode = if self.dry_run { Mode::DryRun } else { Mode::Run };
-        let with = match (self.keep_env, self.env) {
-            (true, _) => With::Kept,
-            (_, Some(version)) => With::Version(version),
-            _ => With::Its,
-        };
+        let (with, data) = (self.with(), self.data(self.yes || cx.agreed));
         let (outcome, swapped, planned) = cx.session(mode, |session| {
-            let (outcome, swapped) = rollback(session, &self.name, self.release.as_ref(), with)?;
+            let (outcome, swapped) = go_back(session, &self.name, self.release.as_ref(), with, data)?;
             Ok((outcome, swapped, session.planned.take()))
         })?;
         if let Some(plan) = planned {
@@ -226,12 +283,23 @@ impl Verb for RollbackArgs {
     }
 }
 
+/// Looks at a release that went live a moment ago.
+fn probation(cx: &mut Context, name: &ProjectName, id: &ReleaseId) -> Result<Answer> {
+    Ok(match cx.session(Mode::Run, |session| watch(session, name, id))? {
+        Watched::TakenBack(swapped) => gone_back(Outcome::Changed, &swapped),
+        Watched::Well => Answer::new(format!("{id} runs well"), json!({ "release": id })),
+        Watched::Over => Answer::new(format!("{id} is not watched any more"), json!({ "release": id })),
+    })
+}
+
 fn gone_back(outcome: Outcome, swapped: &Swapped) -> Answer {
-    let Swapped { spec, from, to } = swapped;
+    let Swapped { spec, from, to, database } = swapped;
     let (name, domain) = (&spec.name, &spec.domain);
     let data = json!({
         "release": to.id, "previous": from.release, "live": to.id, "url": format!("http://{domain}"),
         "env": spec.env, "previous_env": from.env,
+        "checkpoint": database.as_ref().map(|restored| &restored.id),
+        "safety": database.as_ref().and_then(|restored| restored.safety.as_ref()).map(|safety| &safety.id),
     });
     if outcome == Outcome::Unchanged {
         return Answer::new(format!("{} is live already", to.id), data);
@@ -247,7 +315,17 @@ fn gone_back(outcome: Outcome, swapped: &Swapped) -> Answer {
     } else {
         (format!("release {}, instead of {}", to.id, from.release), Some(from.release.to_string()))
     };
-    let answer = Answer::new(format!("Live again  http://{domain}  {release}{env}"), data).outcome(outcome);
+    let past = match database {
+        Some(restored) => format!("  database of the checkpoint {}", restored.id),
+        None => String::new(),
+    };
+    let text = format!("Live again  http://{domain}  {release}{env}{past}");
+    let mut answer = Answer::new(text, data).outcome(outcome);
+    if let Some(safety) = database.as_ref().and_then(|restored| restored.safety.as_ref()) {
+        let back =
+            format!("hostkit checkpoint restore {name} {}    # the database as it was until now", safety.id);
+        answer = answer.next(back);
+    }
     match undo {
         Some(undo) => answer.next(format!("hostkit rollback {name} {undo}    # undo")),
         None => answer,

@@ -10,7 +10,7 @@ use super::answer::Answer;
 use crate::{
     domain::fault::{Code, Fault},
     operation::HostState,
-    ui::{harmless, say},
+    ui::{Failed, harmless, say},
 };
 
 /// The name and version of the envelope.
@@ -87,6 +87,13 @@ pub(super) struct Failure {
     state: Option<String>,
 }
 
+impl Failure {
+    /// What a listener is told of it.
+    pub(super) fn told(&self) -> Failed<'_> {
+        Failed { code: self.fault.code.text(), message: &self.fault.message }
+    }
+}
+
 /// A failure that was taken apart elsewhere can be an error again.
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -156,7 +163,7 @@ fn failed(
             "schema": SCHEMA, "ok": false, "command": name, "changed": false, "project": subject, "data": Value::Null,
             "warnings": warnings.iter().map(|w| json!({ "message": w })).collect::<Vec<_>>(),
             "error": { "code": code, "exit": exit, "message": fault.message, "context": around, "state": state,
-                       "hint": fault.next.first() },
+                       "hint": fault.next.first(), "why": fault.why },
             "next": fault.next,
         });
         print(&envelope.to_string());
@@ -166,6 +173,9 @@ fn failed(
     tell(&format!("error: {} [{code}]", lines.next().unwrap_or_default()));
     for line in lines {
         tell(&format!("  {line}"));
+    }
+    if let Some(why) = &fault.why {
+        tell(&format!("  why: {why}"));
     }
     for cause in around {
         tell(&format!("  while {cause}"));

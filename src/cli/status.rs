@@ -14,8 +14,8 @@ use super::{
 use crate::{
     domain::{layout::UnitName, name::ProjectName},
     operation::session::Session,
-    project::ProjectSpec,
-    resource::{Any, probe},
+    project::{ProjectSpec, Stage},
+    resource::{Any, Service, probe},
     system::UnitStatus,
 };
 
@@ -49,6 +49,8 @@ fn state(spec: &ProjectSpec, unit: Option<&UnitStatus>) -> &'static str {
         None => "empty",
         Some((_, launch)) if launch.exec.is_none() => "live",
         Some(_) if !spec.running => "stopped",
+        // What answers is live; the rest follows, or waits for `repair`.
+        Some(_) if spec.stage != Stage::Settled => "settling",
         Some(_) => match unit.map(|u| u.active.as_str()) {
             Some("active") => "live",
             Some("activating") => "restarting",
@@ -105,16 +107,11 @@ fn one(session: &mut Session<'_>, name: &ProjectName) -> Result<Answer> {
     let units = session.host.systemd.list()?;
     let state = state(&spec, unit_of(&units, &name.unit()));
     let releases = session.store.releases(spec.uid)?;
-    let service = session.store.owned(name.as_str())?.into_iter().find_map(|r| match r {
-        Any::Service(service) if service.running => Some(service),
-        _ => None,
-    });
-    let health = service
-        .and_then(|s| s.health)
-        .map(|health| probe(&health, &session.host).map_or_else(|e| format!("{e:#}"), |()| "ok".to_owned()));
+    let processes = processes(session, name, &units)?;
     let mut text = format!("{name}  {state}  http://{}", spec.domain);
-    if let Some(health) = &health {
-        text.push_str(&format!("\nhealth   {health}"));
+    for process in &processes {
+        let health = process.health.as_ref().map(|health| format!("  health {health}")).unwrap_or_default();
+        text.push_str(&format!("\nprocess  {}  {}{health}", process.unit, process.state));
     }
     for release in releases.iter().take(5) {
         text.push_str(&format!(
@@ -124,8 +121,49 @@ fn one(session: &mut Session<'_>, name: &ProjectName) -> Result<Answer> {
             release.created_by
         ));
     }
+    if let Some(fallen) = &spec.rails.fallen {
+        let (release, at, why) = (&fallen.release, &fallen.at, &fallen.why);
+        text.push_str(&format!("\nnote     {release} was taken back by itself at {at}: {why}"));
+    }
+    if let Some(since) = &spec.rails.paused {
+        text.push_str(&format!("\nnote     deploys are paused since {since}: `hostkit resume {name}`"));
+    }
     let mut all = data(&spec);
+    all["rails"] = json!(spec.rails);
     all["state"] = json!(state);
-    all["health"] = json!(health);
+    all["health"] = json!(processes.iter().find_map(|process| process.health.as_ref()));
+    let shown = processes.iter().map(|p| json!({ "unit": p.unit, "state": p.state, "health": p.health }));
+    all["processes"] = json!(shown.collect::<Vec<_>>());
     Ok(Answer::new(text, all))
+}
+
+/// A process of a project, as it is now.
+struct Process {
+    unit: String,
+    state: String,
+    /// What it answers, for one that answers requests.
+    health: Option<String>,
+}
+
+/// Every process that a project is to have. Whether one answers is asked of itself: systemd only knows that
+/// it runs.
+fn processes(
+    session: &Session<'_>,
+    name: &ProjectName,
+    units: &std::collections::BTreeMap<String, UnitStatus>,
+) -> Result<Vec<Process>> {
+    let owned = session.store.owned(name.as_str())?;
+    let services = owned.into_iter().filter_map(|resource| match resource {
+        Any::Service(service) if service.running => Some(service),
+        _ => None,
+    });
+    let process = |service: Service| {
+        let known = unit_of(units, &service.unit);
+        let state = known.map_or_else(|| "down".to_owned(), |unit| format!("{} ({})", unit.active, unit.sub));
+        let health = service.health.map(|health| {
+            probe(&health, &session.host).map_or_else(|e| format!("{e:#}"), |()| "ok".to_owned())
+        });
+        Process { unit: service.unit.to_string(), state, health }
+    };
+    Ok(services.map(process).collect())
 }

@@ -8,7 +8,6 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    fs::File,
     io::{Read, Seek, SeekFrom},
     os::unix::ffi::{OsStrExt, OsStringExt},
     time::Duration,
@@ -74,10 +73,6 @@ pub(super) struct Call {
 impl Call {
     fn unit(&self) -> UnitName {
         self.name.call_unit(&self.id)
-    }
-
-    fn open(&self, host: &Host) -> Result<Option<File>> {
-        host.root.open_file(&self.name.call(self.uid, &self.id))
     }
 }
 
@@ -185,7 +180,10 @@ pub(super) fn find(cx: &mut Context, name: &ProjectName, id: Option<&str>) -> Re
 /// Shows what a call says, from its beginning, and how it ends. One who `owns` it may interrupt it; others
 /// only stop looking.
 pub(super) fn follow(cx: &Context, host: &mut Host, call: &Call, owns: bool) -> Result<Answer> {
-    let mut file = call.open(host)?.context("the call's file was just there")?;
+    let mut file = host
+        .root
+        .open_file(&call.name.call(call.uid, &call.id))?
+        .context("the call's file was just there")?;
     let mut ui = cx.ui();
     let (mut at, mut rest, mut missed, mut asked) = (0_u64, Vec::new(), 0, false);
     loop {

@@ -153,6 +153,10 @@ pub mod host {
     pub fn nginx_conf() -> HostPath {
         HostPath::fixed("/etc/nginx/conf.d/hostkit.conf")
     }
+    /// HostKit's part of nginx's configuration outside of its `http` block.
+    pub fn nginx_main() -> HostPath {
+        HostPath::fixed("/etc/nginx/modules-enabled/90-hostkit.conf")
+    }
     /// Lets nginx start again after it was killed with its status socket still there.
     pub fn nginx_dropin() -> UnitName {
         UnitName::own("nginx.service.d/hostkit.conf")
@@ -358,6 +362,27 @@ impl ProjectName {
     /// The unit that one of them works in.
     pub fn call_unit(&self, id: &str) -> UnitName {
         UnitName(format!("hostkit-{self}_call-{id}.service"))
+    }
+    /// The unit that its sources are fetched in.
+    pub fn fetch_unit(&self) -> UnitName {
+        UnitName(format!("hostkit-{self}_fetch.service"))
+    }
+    /// Where its sources are fetched to, while they are.
+    pub fn fetched(&self) -> HostPath {
+        host::state().join(&format!("{self}.fetched"))
+    }
+    /// What its key for repositories is made of. The number is the account's: no other project's is ever
+    /// the same.
+    pub fn deploy_key(&self, uid: u32) -> HostPath {
+        host::secrets().join(&format!("{self}.{uid}.deploy-key"))
+    }
+    /// The unit that looks whether a new release crashes.
+    pub fn probation_unit(&self, id: &ReleaseId) -> UnitName {
+        UnitName(format!("hostkit-{self}_probation-{id}.service"))
+    }
+    /// The timer that starts it.
+    pub fn probation_timer(&self, id: &ReleaseId) -> UnitName {
+        UnitName(format!("hostkit-{self}_probation-{id}.timer"))
     }
     /// The unit that its migrations run in.
     pub fn release_unit(&self) -> UnitName {

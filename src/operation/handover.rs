@@ -87,8 +87,9 @@ impl Change<'_> {
 
     /// The one operation that changes everything at once: what it starts anew does not answer meanwhile.
     fn plain(&self, session: &Session<'_>, owned: &[Any], settled: &[Any]) -> Result<Plan> {
-        let mine =
-            |r: &Any| (self.concerned)(r) && !is_late(r) || self.old.stage == Stage::Surge && is_site(r);
+        // Another number of instances, or the way back from the surge instance, is another site.
+        let site = self.old.stage == Stage::Surge || self.old.webs() != self.new.webs();
+        let mine = |r: &Any| (self.concerned)(r) && !is_late(r) || site && is_site(r);
         let mut plan = between(session, owned, settled, mine)?;
         if let Some(reason) = self.renew {
             plan.renew("service", reason);
@@ -326,15 +327,19 @@ fn between(
     Plan::between(owned, wanted, Foreign::Refuse, &session.host)
 }
 
-/// What runs, or is run from, and is not wanted any more.
-fn leaving(owned: &[Any], wanted: &[Any]) -> Vec<Any> {
-    let runs = |r: &&Any| match r {
+/// What runs of a project, or is run from.
+pub(super) fn runs(resource: &Any) -> bool {
+    match resource {
         Any::Service(_) | Any::Unit(_) | Any::Timer(_) => true,
         Any::ManagedFile(file) => file.path.file_name().starts_with(".env."),
         _ => false,
-    };
+    }
+}
+
+/// What runs, or is run from, and is not wanted any more.
+fn leaving(owned: &[Any], wanted: &[Any]) -> Vec<Any> {
     let gone = |r: &&Any| !wanted.iter().any(|w| w.id() == r.id());
-    owned.iter().filter(runs).filter(gone).cloned().collect()
+    owned.iter().filter(|r| runs(r)).filter(gone).cloned().collect()
 }
 
 fn with_leaving(owned: &[Any], wanted: Vec<Any>) -> Vec<Any> {

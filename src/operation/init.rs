@@ -16,11 +16,13 @@ use crate::{
     },
     plan::{Foreign, Plan},
     project::{host_resources, storage::store_resources},
-    resource::Any,
+    resource::{Any, ManagedFile},
 };
 
 /// The domain that projects stand under until the administrator names one: it always leads here.
 const DEFAULT_DOMAIN: &str = "localhost";
+
+const PATIENCE: &str = "worker_shutdown_timeout";
 
 /// The setting that holds the fingerprint of the master key.
 pub(super) const VAULT_KEY: &str = "vault_key";
@@ -55,6 +57,9 @@ pub fn init(session: &mut Session<'_>, setup: &Setup) -> Result<(Outcome, Host)>
     let known = session.store.setting(VAULT_KEY)?;
     guard_key(session, known.as_deref())?;
     let mut wanted = host_resources(&session.templates)?;
+    // Before the site that has nginx load it.
+    let at = wanted.iter().position(|r| matches!(r, Any::Site(_))).unwrap_or_default();
+    wanted.splice(at..at, patience(session)?);
     wanted.extend(redis::host_resources(session, setup.takeover)?);
     wanted.extend(database::cluster(session)?);
     let known_store = storage::store(session)?;
@@ -94,6 +99,29 @@ pub fn init(session: &mut Session<'_>, setup: &Setup) -> Result<(Outcome, Host)>
         session.host.systemd.restart(&UnitName::own("hostkit-gc.timer"))?;
     }
     Ok((outcome, Host { base_domain }))
+}
+
+/// How long nginx's old workers may go on after a reload, unless the administrator says it: every deploy on
+/// the host leaves one behind for as long as one connection of anybody's stands that has no end.
+fn patience(session: &Session<'_>) -> Result<Option<Any>> {
+    let own = host::nginx_main();
+    let folder = own.parent();
+    let main = HostPath::fixed("/etc/nginx/nginx.conf");
+    let text = |path: &HostPath| -> Result<String> {
+        let bytes = session.host.root.read(path, 1 << 20)?.unwrap_or_default();
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    let whole = text(&main)?;
+    // Where that folder is not read, nothing can be said there.
+    if !whole.contains("modules-enabled/*.conf") {
+        return Ok(None);
+    }
+    let mut said = whole.contains(PATIENCE);
+    for entry in session.host.root.list(&folder)? {
+        said |= entry != own.file_name() && text(&folder.join(&entry))?.contains(PATIENCE);
+    }
+    let body = format!("# Managed by HostKit.\n{PATIENCE} 10m;\n");
+    Ok((!said).then(|| ManagedFile { path: own, body, gid: 0, mode: 0o644 }.into()))
 }
 
 /// Refuses to go on without the key that secrets were sealed with: a new one would open none of them.

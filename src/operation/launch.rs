@@ -14,7 +14,6 @@ use crate::{
     project::{
         Launch, ProjectSpec, Recipe,
         detect::{self, App, Asked},
-        php,
         process::Process,
         toolchain,
     },
@@ -40,11 +39,12 @@ pub(super) fn recognise(
     tree: &Tree,
     runtime: Option<Runtime>,
     start: Option<StartCommand>,
+    artifact: bool,
 ) -> Result<App> {
     // What was said now comes before what was said when the project was made.
     let asked = match (runtime, start) {
-        (None, None) => Asked { runtime: spec.asked, start: spec.start.clone(), ..Asked::default() },
-        (runtime, start) => Asked { runtime: runtime.or(spec.asked), start, ..Asked::default() },
+        (None, None) => Asked { runtime: spec.asked, start: spec.start.clone(), artifact },
+        (runtime, start) => Asked { runtime: runtime.or(spec.asked), start, artifact },
     };
     detect::detect(tree, &asked)
 }
@@ -53,10 +53,6 @@ pub(super) fn recognise(
 pub(super) fn prepare(host: &Host, spec: &ProjectSpec, tree: &Tree, app: App) -> Result<Ready> {
     if app.runtime == Runtime::Python && !tree.is_taken(".venv") {
         venv(host, spec, tree)?;
-    }
-    if app.runtime == Runtime::Php && !tree.is_taken(php::FILE) {
-        tree.mkdir(".hostkit", spec.uid)?;
-        tree.write(php::FILE, php::CONFIG, spec.uid)?;
     }
     if let Some(dir) = app.web_root.as_deref()
         && !tree.is_dir(dir)

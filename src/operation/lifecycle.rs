@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     backup, database,
     environment::Draft,
-    handover::{Change, hand_over},
+    handover::{Change, hand_over, runs},
     provision::free_port,
     redis, secrets,
     session::{Mode, Outcome, Session},
@@ -75,13 +75,11 @@ pub fn power(session: &mut Session<'_>, name: &ProjectName, power: Power) -> Res
     let old = spec.clone();
     spec.running = power != Power::Stop;
     // Nothing else: a project must be stoppable whatever it has made of its own files.
-    let concerned = |r: &Any| runs(r);
     if power != Power::Stop && secrets::is_due(session, &spec)? {
         return begin_anew(session, name, power, &old, &spec);
     }
     let renew = (power == Power::Restart).then_some("restart");
-    let change =
-        Change { verb: power.verb(), old: &old, new: &spec, draft: None, renew, concerned: &concerned };
+    let change = Change { verb: power.verb(), old: &old, new: &spec, draft: None, renew, concerned: &runs };
     let handed = hand_over(session, &change, |_| Ok(()))
         .map_err(|error| super::deploy::verdict(session, &old, error))?;
     // Stopped, or started anew: nothing runs any more that knew the old ones.
@@ -89,14 +87,6 @@ pub fn power(session: &mut Session<'_>, name: &ProjectName, power: Power) -> Res
         retire(session, name);
     }
     Ok((handed.outcome, spec))
-}
-
-/// What runs of a project, and what it is run from.
-fn runs(resource: &Any) -> bool {
-    match resource {
-        Any::ManagedFile(file) => file.path.file_name().starts_with(".env."),
-        _ => matches!(resource, Any::Unit(_) | Any::Service(_) | Any::Timer(_)),
-    }
 }
 
 /// Starts a process that gets other secrets than the one before it.
@@ -326,6 +316,7 @@ pub fn collect(session: &mut Session<'_>) -> Result<usize> {
         } else if let Ok(_held) = session.enter(row.spec.name.as_str(), "gc") {
             doom(session, row)?;
             backup::outlive(session, &row.spec)?;
+            session.host.root.shred(&row.spec.name.calls(row.spec.uid))?;
             redis::shred(session, &row.spec)?;
             gone += 1;
         }

@@ -159,6 +159,7 @@ fn fresh(session: &Session<'_>, wish: &Wish) -> Result<ProjectSpec> {
         backups: None,
         redis: None,
         database: None,
+        deploy_key: false,
         storage: None,
         build: None,
         rails: Rails::default(),

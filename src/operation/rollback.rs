@@ -1,13 +1,18 @@
 //! Going back: to an earlier release, to an earlier environment, or to both.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use super::{
+    backup::{
+        restore::Restored,
+        retreat::{Loss, Onto, loss, retreat as data_too},
+    },
     deploy::verdict,
     environment::Draft,
     handover::{Change, hand_over},
     lifecycle::retire,
-    session::{Outcome, Session},
+    retreat::{Data, Retreat},
+    session::{Mode, Outcome, Session},
 };
 use crate::{
     domain::{
@@ -39,38 +44,92 @@ pub struct Swapped {
     pub from: Stand,
     /// The release that is live now.
     pub to: ReleaseRow,
+    /// What the database went back to, if it did.
+    pub database: Option<Restored>,
 }
 
-/// Goes back to what was live before, or to a named release.
+/// What going back would mean for the database, and what would be lost if that went back too.
+pub fn foresee(
+    session: &mut Session<'_>,
+    name: &ProjectName,
+    to: Option<&ReleaseId>,
+    with: With,
+    data: Data,
+) -> Result<(Retreat, Option<Loss>)> {
+    let spec = session.project(name)?.spec;
+    let from = Stand { release: live(&spec)?.clone(), env: spec.env };
+    let releases = session.store.releases(spec.uid)?;
+    let (_, stand) = choose(&spec, &releases, &from, to, with)?;
+    measure(session, &spec, &releases, &from, &stand, data)
+}
+
+fn measure(
+    session: &mut Session<'_>,
+    spec: &ProjectSpec,
+    releases: &[ReleaseRow],
+    from: &Stand,
+    to: &Stand,
+    data: Data,
+) -> Result<(Retreat, Option<Loss>)> {
+    let retreat = Retreat::between(releases, &from.release, &to.release);
+    let loss = match data {
+        Data::Stays { .. } => None,
+        Data::GoesBack { .. } => Some(loss(session, spec, retreat.require_checkpoint(&spec.name)?)?),
+    };
+    Ok((retreat, loss))
+}
+
+fn live(spec: &ProjectSpec) -> Result<&ReleaseId> {
+    let name = &spec.name;
+    spec.live_release().ok_or_else(|| {
+        let message = format!("`{name}` has not been deployed; there is nothing to go back to");
+        Fault::new(Code::ReleaseNotFound, message).next(format!("hostkit deploy {name} --source DIR")).into()
+    })
+}
+
+/// Goes back to what was live before, or to a named release. The database stays.
 pub fn rollback(
     session: &mut Session<'_>,
     name: &ProjectName,
     to: Option<&ReleaseId>,
     with: With,
 ) -> Result<(Outcome, Swapped)> {
+    go_back(session, name, to, with, Data::Stays { agreed: true })
+}
+
+/// The same, with a word on the database.
+pub fn go_back(
+    session: &mut Session<'_>,
+    name: &ProjectName,
+    to: Option<&ReleaseId>,
+    with: With,
+    data: Data,
+) -> Result<(Outcome, Swapped)> {
     let _held = session.enter(name.as_str(), "rollback")?;
     let spec = session.project(name)?.spec;
-    let Some(live) = spec.live_release().cloned() else {
-        bail!(
-            Fault::new(
-                Code::ReleaseNotFound,
-                format!("`{name}` has not been deployed; there is nothing to go back to")
-            )
-            .next(format!("hostkit deploy {name} --source DIR"))
-        )
-    };
+    let live = live(&spec)?.clone();
     let releases = session.store.releases(spec.uid)?;
     let mut draft = Draft::begin(session, &spec)?;
     let from = Stand { release: live, env: draft.spec.env };
     let (below, stand) = choose(&draft.spec, &releases, &from, to, with)?;
     let row = available(name, &draft.spec, &releases, &stand.release)?.clone();
+    let (retreat, loss) = measure(session, &spec, &releases, &from, &stand, data)?;
+    if session.mode == Mode::Run {
+        retreat.require(name, data, loss.as_ref())?;
+    }
+    if let Some(loss) = loss {
+        let onto = Onto { below, stand, launch: row.launch.clone(), undone: retreat.passed };
+        let (outcome, restored) = data_too(session, &spec, &loss.checkpoint, onto)?;
+        let spec = session.project(name)?.spec;
+        return Ok((outcome, Swapped { spec, from, to: row, database: Some(restored) }));
+    }
     if stand != from {
         draft.spec = draft.spec.standing(below, stand, row.launch.clone());
         draft.bring(session)?;
     }
     draft.spec.running = true;
     draft.inject(session)?;
-    let swapped = Swapped { spec: draft.spec.clone(), from, to: row };
+    let swapped = Swapped { spec: draft.spec.clone(), from, to: row, database: None };
     let change = Change {
         verb: "rollback",
         old: &spec,

@@ -17,7 +17,7 @@ use crate::{
     },
     event::{Event, Ui},
     plan::Plan,
-    project::{ProjectSpec, template::Templates},
+    project::{ProjectSpec, Stage, template::Templates},
     store::{ProjectRow, Registry, Store, Work},
     system::{Host, lock::Lock, process, systemd::invocation},
 };
@@ -108,11 +108,15 @@ impl Session<'_> {
                 let message = format!("a restore that died has left something beside the data: {error:#}");
                 self.ui.emit(Event::Warned { message: &message });
             }
-            if !handover::replaces_all(verb)
-                && let Err(error) = handover::settle(self, &name)
-            {
-                let message = format!("a handover that was interrupted could not be finished: {error:#}");
-                self.ui.emit(Event::Warned { message: &message });
+            if !handover::replaces_all(verb) && row.spec.stage != Stage::Settled {
+                match handover::settle(self, &name) {
+                    Ok(()) => self.recovered += 1,
+                    Err(error) => {
+                        let message =
+                            format!("a handover that was interrupted could not be finished: {error:#}");
+                        self.ui.emit(Event::Warned { message: &message });
+                    }
+                }
             }
         }
         Ok(Held(vec![lock]))

@@ -23,6 +23,7 @@ use crate::{
     },
     event::Event,
     plan::{Action, Foreign, Plan},
+    project::Stage,
     resource::{Any, Service, probe},
 };
 
@@ -200,10 +201,21 @@ fn examine_target(session: &Session<'_>, survey: &mut Survey) -> Option<Shelf> {
     })
 }
 
-/// Whether the backups and their copies are made that are to be made.
+/// Whether a handover is settled, and the backups and their copies are made that are to be made.
 fn examine_backups(session: &Session<'_>, name: &str, seen: &Seen, survey: &mut Survey) -> Result<()> {
     let Some(row) = session.store.project(&name.parse()?)? else { return Ok(()) };
+    if row.spec.stage != Stage::Settled {
+        let problem = "is under way, or was interrupted: not all of it runs what is live";
+        survey.find(name, "handover", problem, format!("hostkit repair {name}"));
+    }
     survey.checks += 2 + usize::from(row.spec.backups.is_some());
+    if let Some(fallen) = &row.spec.rails.fallen {
+        let problem = format!("was taken back by itself at {}: {}", fallen.at, fallen.why);
+        survey.find(name, format!("release {}", fallen.release), problem, format!("hostkit logs {name}"));
+    }
+    if let Some(since) = &row.spec.rails.paused {
+        survey.find(name, "deploys", format!("are paused since {since}"), format!("hostkit resume {name}"));
+    }
     if let Some((id, why)) = damaged(session, &row.spec)? {
         survey.find(name, format!("backup:{id}"), why, format!("hostkit backup create {name}"));
     }
@@ -282,6 +294,24 @@ pub fn repair(session: &mut Session<'_>, only: Option<&ProjectName>) -> Result<(
     Err(Fault::new(Code::Unfinished, format!("not everything could be put right:\n{}", failed.join("\n")))
         .next("hostkit doctor")
         .into())
+}
+
+/// Undoes what was interrupted, and goes on with handovers that were; whatever else differs from the
+/// registry is left alone. Says how many things there were.
+pub fn resume(session: &mut Session<'_>) -> Result<(Outcome, usize)> {
+    for project in session.store.projects()? {
+        let name = project.spec.name;
+        // Somebody is at work there, or what went wrong has been said.
+        if let Err(error) = session.enter(name.as_str(), "repair") {
+            session.ui.emit(Event::Warned { message: &format!("{name}: {error:#}") });
+        }
+    }
+    let outcome = match (session.recovered, session.mode) {
+        (0, _) => Outcome::Unchanged,
+        (_, Mode::Run) => Outcome::Changed,
+        (_, Mode::DryRun) => Outcome::WouldChange,
+    };
+    Ok((outcome, session.recovered))
 }
 
 fn is_busy(error: &anyhow::Error) -> bool {

@@ -14,6 +14,8 @@ pub struct Phase {
     pub checkpoint: Option<BackupId>,
     /// Whether there was something to run that somebody left out.
     pub skipped: bool,
+    /// Whether what it did was taken back since, with the database.
+    pub undone: bool,
 }
 
 /// A migration that ran.

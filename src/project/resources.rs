@@ -39,6 +39,9 @@ pub fn project_resources(spec: &ProjectSpec, templates: &Templates) -> Result<Ve
     // Its variables lead to them, and its process to what they lead to.
     all.extend(spec.services().into_iter().flat_map(|service| service.resources(spec)));
     all.push(env(spec)?.into());
+    if spec.deploy_key {
+        all.push(KeyFile { path: spec.name.deploy_key(spec.uid), gid: ROOT }.into());
+    }
     let logs = ["app.log", "error.log"].map(|log| spec.name.logs().join(log));
     for path in logs.into_iter().chain(spec.surges().then(|| runs::surge_log(spec))) {
         all.push(LogFile { path, gid: spec.uid }.into());
@@ -192,6 +195,7 @@ pub fn host_resources(templates: &Templates) -> Result<Vec<Any>> {
         nginx.into(),
         unit("hostkit-gc.service", GC_SERVICE, false, "multi-user.target"),
         unit("hostkit-gc.timer", GC_TIMER, true, "timers.target"),
+        unit("hostkit-up.service", UP_SERVICE, true, "multi-user.target"),
     ])
 }
 
@@ -217,6 +221,21 @@ Type=oneshot
 ExecStart=/usr/local/bin/hostkit gc
 Nice=19
 IOSchedulingClass=idle
+";
+
+// No project's name is as short, so no project's unit is called so.
+const UP_SERVICE: &str = "\
+# Managed by HostKit.
+[Unit]
+Description=HostKit: go on with what was interrupted when the server went down
+After=network.target nginx.service postgresql.service redis-server.service
+
+[Service]
+Type=oneshot
+ExecStart=/usr/local/bin/hostkit --quiet repair --interrupted
+
+[Install]
+WantedBy=multi-user.target
 ";
 
 const GC_TIMER: &str = "\

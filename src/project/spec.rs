@@ -151,6 +151,9 @@ pub struct ProjectSpec {
     /// Its database.
     #[serde(default)]
     pub database: Option<Database>,
+    /// Whether it has a key for repositories.
+    #[serde(default)]
+    pub deploy_key: bool,
     /// Its object storage, if it has any.
     #[serde(default)]
     pub storage: Option<Storage>,

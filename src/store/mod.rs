@@ -181,6 +181,7 @@ fn user_version(db: &Connection) -> Result<usize> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::resource::Any;
 
     #[test]
     fn a_registry_of_a_newer_version_is_refused_and_left_alone() {
@@ -245,6 +246,7 @@ mod tests {
         )
         .unwrap();
         db.execute("INSERT INTO setting VALUES ('base_domain', 'example.test')", []).unwrap();
+        db.execute("INSERT INTO owned VALUES ('blog', ?1)", [include_str!("owned-v1.json")]).unwrap();
         db.pragma_update(None, "user_version", 1).unwrap();
     }
 
@@ -254,6 +256,9 @@ mod tests {
         assert_eq!((spec.lineage.len(), spec.lineage[1].env, spec.env), (2, None, None));
         assert_eq!(store.releases(2000).unwrap()[0].env, None);
         assert!(store.environments(2000).unwrap().is_empty() && store.secrets(2000).unwrap().is_empty());
+        let kinds: Vec<&str> = store.owned("blog").unwrap().iter().map(Any::kind).collect();
+        let wanted = "account directory directory env log file release link unit service site";
+        assert_eq!(kinds.join(" "), wanted, "what version 1 owned is owned still");
     }
 
     #[test]

@@ -166,6 +166,15 @@ impl<'a> Registry<'a> {
         Ok(())
     }
 
+    /// Writes anew what was done to the project's data for a release.
+    pub fn put_phase(&self, uid: u32, id: &ReleaseId, phase: &Phase) -> Result<()> {
+        self.tx.execute(
+            "UPDATE release SET phase = ?3 WHERE uid = ?1 AND id = ?2",
+            params![uid, id.as_str(), serde_json::to_string(phase)?],
+        )?;
+        Ok(())
+    }
+
     /// Moves a release to another state.
     pub fn mark_release(&self, uid: u32, id: &ReleaseId, state: ReleaseState) -> Result<()> {
         self.tx.execute(

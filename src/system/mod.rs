@@ -8,6 +8,7 @@ pub mod archive;
 pub mod backup;
 pub mod build;
 pub mod clock;
+pub mod deploy_key;
 pub mod editor;
 pub mod exec;
 #[cfg(any(test, feature = "fake"))]

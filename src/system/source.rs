@@ -22,7 +22,11 @@ use rustix::{
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{archive, invoker::Caller, process};
+use super::{
+    archive::{self, Leaving},
+    invoker::Caller,
+    process,
+};
 use crate::domain::{
     fault::{Code, Fault},
     secret::Secret,
@@ -237,17 +241,43 @@ impl Source for Packer {
             Ok(word) => {
                 let code =
                     Code::ALL.iter().copied().find(|c| c.text() == word.code).unwrap_or(Code::Internal);
-                Err(Fault { code, message: word.message, next: word.next }.into())
+                Err(Fault { code, message: word.message, next: word.next, why: None }.into())
             }
             Err(_) => bail!("the source's reader failed: {}", said.trim()),
         }
     }
 }
 
+/// What a child reads, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// An archive of a source: a directory without what is ignored, or a file.
+    Source,
+    /// An archive of what has been built.
+    Artifact,
+    /// A file as it is.
+    File,
+}
+
 /// The child's work: writes the archive of `path`, or only a file, to standard output. On failure a
 /// [`Fault`] goes to standard error, and the answer is `false`.
-pub fn serve(path: &Path, only_file: bool) -> bool {
-    let done = if only_file { send_file(path) } else { send(path) };
+pub fn serve(path: &Path, reading: Reading) -> bool {
+    told(match reading {
+        Reading::Source => send(path, Leaving::Ignored),
+        Reading::Artifact => send(path, Leaving::OwnIgnored),
+        Reading::File => send_file(path),
+    })
+}
+
+/// Writes a child's answer.
+pub fn answer(bytes: &[u8]) -> Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes)?;
+    Ok(out.flush()?)
+}
+
+/// Says what went wrong to whoever started this child; whether nothing did.
+pub fn told(done: Result<()>) -> bool {
     let Err(error) = done else { return true };
     let gone = error
         .chain()
@@ -265,18 +295,25 @@ pub fn serve(path: &Path, only_file: bool) -> bool {
     false
 }
 
-fn send(path: &Path) -> Result<()> {
+fn send(path: &Path, leaving: Leaving) -> Result<()> {
     let shown = path.display();
     let refuse = |why: String| {
         Fault::new(Code::InvalidSource, format!("the source `{shown}` {why}"))
-            .next("give a directory, a `.tar.gz` file, or `-` for standard input")
+            .next("give a directory, a .tar.gz, .tar.zst or .zip file, or `-` for standard input")
     };
     let meta = std::fs::metadata(path).map_err(|e| refuse(format!("cannot be read: {e}")))?;
     let mut out = io::BufWriter::with_capacity(1 << 16, io::stdout().lock());
     if meta.is_dir() {
-        archive::pack(path, &mut out)?;
+        archive::pack(path, leaving, &mut out)?;
     } else if meta.is_file() {
-        copy(path, &mut out)?;
+        let mut file = File::open(path).map_err(|e| unreadable(path, &e))?;
+        let mut beginning = Vec::new();
+        (&mut file).take(4).read_to_end(&mut beginning).map_err(|e| unreadable(path, &e))?;
+        if archive::is_zip(&beginning) {
+            archive::zip_to_tar(io::BufReader::new(file), &mut out)?;
+        } else {
+            copy(path, &mut out)?;
+        }
     } else {
         bail!(refuse("is neither a directory nor a file".to_owned()));
     }

@@ -32,6 +32,12 @@ impl Tree {
         Self { at }
     }
 
+    /// The tree below a path, which may lead through links.
+    pub fn at(path: &std::path::Path) -> Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Self::new(rustix::fs::open(path, flags, Mode::empty())?))
+    }
+
     fn open(&self, path: &str, flags: OFlags, resolve: ResolveFlags) -> std::result::Result<OwnedFd, Errno> {
         // A fifo must not hold us up; a mere look at the path takes no other flags.
         let more =

@@ -3,33 +3,73 @@
 //! Everything here goes to standard error and never fails: a terminal that has hung up must not stop
 //! an operation that is under way.
 
+mod pipeline;
+mod plain;
 mod plan;
 mod recorder;
+mod terminal;
 
-use std::{
-    io::{IsTerminal, Write},
-    time::{Duration, Instant},
+use std::io::{IsTerminal, Write};
+
+pub use self::{
+    pipeline::{Pipeline, Service},
+    plan::show as show_plan,
+    recorder::Recorder,
 };
+use self::{plain::Plain, terminal::Terminal};
+use crate::event::{Event, Ui};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+/// Work whose beginning is said, off a terminal: it may take a while until anything else is.
+const SAID: &[&str] = &["receive", "install", "build", "checkpoint", "migrate", "service", "drain"];
 
-pub use self::{plan::show as show_plan, recorder::Recorder};
-use crate::{
-    event::{Event, Ui},
-    plan::Action,
-};
-
-/// Work that takes longer than this is said when it begins, off a terminal.
-const SAID: &[&str] = &["receive", "service"];
-
-/// A person: lines as steps are done, a spinner on a terminal.
+/// A person, who looks at a terminal, a file, or the log of a pipeline.
 #[derive(Debug)]
-pub struct Human {
-    began: Instant,
-    spinner: Option<ProgressBar>,
-    colour: bool,
-    /// Plans are shown when they are the answer, not on the way to one.
-    warnings: Vec<String>,
+pub enum Human {
+    /// A terminal.
+    Terminal(Terminal),
+    /// Anything else.
+    Plain(Plain),
+    /// The log of a pipeline, which understands some lines itself.
+    Pipeline(Pipeline),
+}
+
+/// What a command that failed says of itself to whoever listened.
+#[derive(Clone, Copy, Debug)]
+pub struct Failed<'a> {
+    /// The name of the fault's code.
+    pub code: &'a str,
+    /// What is wrong.
+    pub message: &'a str,
+}
+
+impl Human {
+    /// A listener for whoever reads standard error.
+    pub fn new(no_colour: bool, service: Option<Service>) -> Self {
+        match service {
+            Some(service) => Self::Pipeline(Pipeline::new(service)),
+            None if std::io::stderr().is_terminal() => Self::Terminal(Terminal::new(no_colour)),
+            None => Self::Plain(Plain::new()),
+        }
+    }
+
+    /// Hears how the command ended; nothing comes after it.
+    pub fn end(&mut self, failed: Option<Failed<'_>>) {
+        match self {
+            Self::Terminal(terminal) => terminal.end(failed.is_some()),
+            Self::Plain(plain) => plain.end(),
+            Self::Pipeline(pipeline) => pipeline.end(failed),
+        }
+    }
+}
+
+impl Ui for Human {
+    fn emit(&mut self, event: Event<'_>) {
+        match self {
+            Self::Terminal(terminal) => terminal.emit(event),
+            Self::Plain(plain) => plain.emit(event),
+            Self::Pipeline(pipeline) => pipeline.emit(event),
+        }
+    }
 }
 
 /// The text without what a terminal would obey; lines and tabs stay.
@@ -43,6 +83,26 @@ pub fn harmless(text: &str) -> String {
         .collect()
 }
 
+/// A line of an application's: without what a terminal would obey, colours first of all.
+fn tame(line: &str) -> String {
+    let mut out = String::with_capacity(line.len());
+    let mut chars = line.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            // A colour, or a move of the cursor: `ESC [`, parameters, and a letter.
+            '\u{1b}' if chars.peek() == Some(&'[') => {
+                chars.next();
+                while chars.next_if(|c| matches!(c, ' '..='?')).is_some() {}
+                chars.next_if(|c| matches!(c, '@'..='~'));
+            }
+            '\t' => out.push(c),
+            c if c.is_control() => out.extend(c.escape_default()),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
 /// Writes a line to standard error, or nothing when nobody reads it.
 pub fn say(line: &str) {
     let mut text = String::with_capacity(line.len() + 1);
@@ -50,94 +110,6 @@ pub fn say(line: &str) {
     text.push('\n');
     // In one piece, so that lines of several processes do not mix.
     let _ = std::io::stderr().write_all(text.as_bytes());
-}
-
-impl Human {
-    /// A listener for whoever reads standard error.
-    pub fn new(no_colour: bool) -> Self {
-        let terminal = std::io::stderr().is_terminal();
-        let spinner = terminal.then(|| {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
-            let style = ProgressStyle::with_template("  {spinner} {msg}")
-                .unwrap_or_else(|_| ProgressStyle::default_spinner());
-            bar.set_style(style);
-            bar
-        });
-        Self { began: Instant::now(), spinner, colour: terminal && !no_colour, warnings: Vec::new() }
-    }
-
-    fn line(&self, mark: char, what: &str, detail: &str, ms: u64) {
-        let detail = harmless(detail);
-        let time = Duration::from_millis(ms).as_secs_f64();
-        if let Some(spinner) = &self.spinner {
-            let (on, off) = match (self.colour, mark) {
-                (false, _) => ("", ""),
-                (true, '!' | '✗') => ("\u{1b}[33m", "\u{1b}[0m"),
-                (true, _) => ("\u{1b}[32m", "\u{1b}[0m"),
-            };
-            spinner.suspend(|| say(&format!("  {on}{mark}{off} {what:<10} {detail}  {time:.1}s")));
-        } else {
-            let since = self.began.elapsed().as_secs_f64();
-            say(&format!("[{since:6.1}s] {what}: {detail} ({time:.1}s)"));
-        }
-    }
-}
-
-impl Ui for Human {
-    fn emit(&mut self, event: Event<'_>) {
-        match event {
-            Event::Planned { .. } => {}
-            Event::Began { what, detail } => match &self.spinner {
-                Some(spinner) => {
-                    spinner.enable_steady_tick(Duration::from_millis(100));
-                    spinner.set_message(format!("{what} {}", harmless(detail)));
-                }
-                None if SAID.contains(&what) => {
-                    let since = self.began.elapsed().as_secs_f64();
-                    say(&format!("[{since:6.1}s] {what}: {} …", harmless(detail)));
-                }
-                None => {}
-            },
-            Event::Stepped { action, kind, name, ms } => {
-                let mark = match action {
-                    Action::Remove => '-',
-                    _ => '✓',
-                };
-                self.line(mark, kind, name, ms);
-            }
-            Event::Finished { what, detail, ms } => self.line('✓', what, detail, ms),
-            Event::Output { what, line } => {
-                let line = harmless(line);
-                if let Some(spinner) = &self.spinner {
-                    spinner.suspend(|| say(&format!("    {line}")));
-                } else {
-                    let since = self.began.elapsed().as_secs_f64();
-                    say(&format!("[{since:6.1}s] {what}: {line}"));
-                }
-            }
-            Event::Recovering { operation, verb } => {
-                self.line(
-                    '!',
-                    "recover",
-                    &format!("operation {operation} (`{verb}`) was interrupted; undoing it"),
-                    0,
-                );
-            }
-            Event::Undoing => self.line('!', "undo", "putting everything back as it was", 0),
-            Event::Warned { message } => {
-                self.line('!', "warning", message, 0);
-                self.warnings.push(message.to_owned());
-            }
-        }
-    }
-}
-
-impl Drop for Human {
-    fn drop(&mut self) {
-        if let Some(spinner) = &self.spinner {
-            spinner.finish_and_clear();
-        }
-    }
 }
 
 /// Nobody at the moment: warnings are kept for the answer.
@@ -152,5 +124,19 @@ impl Ui for Quiet {
         if let Event::Warned { message } = event {
             self.warnings.push(message.to_owned());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_application_writes_commands_no_terminal() {
+        assert_eq!(tame("\u{1b}[31mred\u{1b}[0m \u{1b}[2K\u{1b}[1;1Hmoved"), "red moved");
+        assert_eq!(tame("\u{1b}]0;title\u{7}"), "\\u{1b}]0;title\\u{7}");
+        assert_eq!(tame("50%\r100%\tdone\u{9b}31m"), "50%\\r100%\tdone\\u{9b}31m");
+        assert_eq!(tame("\u{1b}["), "");
+        assert_eq!(harmless("a\u{1b}[2Jb\nc"), "a\\u{1b}[2Jb\nc");
     }
 }

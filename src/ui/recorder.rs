@@ -1,6 +1,6 @@
 //! Writing down what an operation says, for whoever looks at it from elsewhere.
 
-use std::{fs::File, io::Write, time::Instant};
+use std::{fmt, io::Write, time::Instant};
 
 use serde::Serialize;
 
@@ -19,17 +19,22 @@ struct Line<'a> {
 }
 
 /// Writes every event as a line of JSON. A disk that is full loses lines and stops nothing.
-#[derive(Debug)]
 pub struct Recorder {
-    to: File,
+    to: Box<dyn Write>,
     began: Instant,
     output: usize,
 }
 
+impl fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recorder").field("began", &self.began).finish_non_exhaustive()
+    }
+}
+
 impl Recorder {
     /// Adds to this file.
-    pub fn new(to: File) -> Self {
-        Self { to, began: Instant::now(), output: 0 }
+    pub fn new(to: impl Write + 'static) -> Self {
+        Self { to: Box::new(to), began: Instant::now(), output: 0 }
     }
 
     /// Writes one line of something else.

@@ -7,6 +7,7 @@ mod database;
 pub mod offsite;
 mod redis;
 pub mod restore;
+pub mod retreat;
 pub mod schedule;
 pub mod verify;
 mod write;

@@ -9,6 +9,7 @@ use super::{
     choose,
     database::{self, Loaded},
     known, redis,
+    retreat::Onto,
     write::{DATABASE, ENV, Entry, PROJECT, REDIS, SHARED, directories, write},
 };
 use crate::{
@@ -27,7 +28,7 @@ use crate::{
         redis::Asked,
     },
     plan::{Foreign, Plan},
-    project::{redis::Home, storage::Place},
+    project::{Phase, redis::Home, storage::Place},
     resource::{Any, TreeSwap},
     system::{
         Vault,
@@ -132,7 +133,14 @@ pub fn restore(
             .next("give `--as` to make a new project of it")
         );
     }
-    replace(session, &spec, id, &mut reader, only, Terms { safety: Some(scope), vault: Vec::new() })
+    replace(
+        session,
+        &spec,
+        id,
+        &mut reader,
+        only,
+        Terms { safety: Some(scope), vault: Vec::new(), onto: None },
+    )
 }
 
 /// Makes a new project of a backup, with an account, a port and passwords of its own.
@@ -186,7 +194,7 @@ pub fn adopt(
     }
     let held = session.enter(name.as_str(), "restore")?;
     let vault = vault.into_iter().map(|(key, value)| (key, Secret::new(value))).collect();
-    let done = replace(session, &made, id, &mut reader, only, Terms { safety: None, vault });
+    let done = replace(session, &made, id, &mut reader, only, Terms { safety: None, vault, onto: None });
     drop(held);
     done.map_err(|error| {
         match lifecycle::delete(session, name, false).and_then(|_| lifecycle::purge(session, name)) {
@@ -204,9 +212,11 @@ const NOTE: u64 = 64;
 /// What is done besides.
 pub(super) struct Terms {
     /// What is made first of what there is, to go forward to.
-    safety: Option<Scope>,
+    pub(super) safety: Option<Scope>,
     /// What the vault is to hold, for a project that is new.
-    vault: Vec<(EnvKey, Secret)>,
+    pub(super) vault: Vec<(EnvKey, Secret)>,
+    /// Where the code goes at the same time, if it does.
+    pub(super) onto: Option<Onto>,
 }
 
 /// Has what a backup holds take the place of what a project has. The caller holds its lock.
@@ -234,7 +244,7 @@ pub(super) fn replace(
     let done = load(session, spec, reader, &pieces, &mut loaded).map_err(cause).and_then(|()| {
         let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         session.ui.emit(Event::Finished { what: "loading", detail: id.as_str(), ms });
-        swap(session, spec, &id, &loaded)
+        swap(session, spec, &id, &loaded, terms.onto.as_ref())
     });
     // On either way: what was made and is not wanted, or what was there and is no longer wanted. Unless
     // putting back did not finish: then it may be what is to be put back.
@@ -363,9 +373,21 @@ fn shared(session: &mut Session<'_>, spec: &ProjectSpec, from: &mut dyn Read) ->
 }
 
 /// The operation: what was loaded takes its place, and the process is started anew and seen to be healthy.
-fn swap(session: &mut Session<'_>, spec: &ProjectSpec, id: &BackupId, loaded: &Loaded) -> Result<Outcome> {
+fn swap(
+    session: &mut Session<'_>,
+    spec: &ProjectSpec,
+    id: &BackupId,
+    loaded: &Loaded,
+    onto: Option<&Onto>,
+) -> Result<Outcome> {
     let name = &spec.name;
     let mut draft = Draft::begin(session, spec)?;
+    if let Some(Onto { below, stand, launch, .. }) = onto {
+        draft.spec = draft.spec.standing(*below, stand.clone(), launch.clone());
+        draft.bring(session)?;
+        draft.spec.running = true;
+        draft.inject(session)?;
+    }
     if let Some(users) = &loaded.users {
         draft.replace(session, EnvText::parse(users.reveal())?, format!("from the backup {id}"))?;
     }
@@ -381,10 +403,19 @@ fn swap(session: &mut Session<'_>, spec: &ProjectSpec, id: &BackupId, loaded: &L
     let mut plan = Plan::between(owned, wanted, Foreign::Refuse, &session.host)?;
     // That another tree is there is not somebody else's doing.
     plan.steps.iter_mut().for_each(|step| step.drifted &= !step.resource.kind().ends_with("-swap"));
-    if spec.running && !plan.is_noop() {
+    if draft.spec.running && !plan.is_noop() {
         plan.renew("service", "its data changes");
     }
-    session.carry_out(name.as_str(), "restore", &plan, |registry| draft.record(registry, &after))
+    let verb = if onto.is_some() { "rollback" } else { "restore" };
+    session.carry_out(name.as_str(), verb, &plan, |registry| {
+        draft.record(registry, &after)?;
+        let Some(onto) = onto else { return Ok(()) };
+        for row in &onto.undone {
+            let phase = Phase { undone: true, ..row.phase.clone() };
+            registry.put_phase(spec.uid, &row.id, &phase)?;
+        }
+        registry.go_live(spec.uid, &onto.stand.release)
+    })
 }
 
 /// Says that something is about to lie beside a project's data, so that the next command finds it should this

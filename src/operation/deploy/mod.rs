@@ -17,6 +17,7 @@ use self::{
 };
 use super::{
     lifecycle::retire,
+    probation,
     session::{Mode, Outcome, Session},
 };
 use crate::{
@@ -32,6 +33,10 @@ pub struct Upload<'a> {
     pub archive: &'a mut dyn Source,
     /// Where it comes from, for the records.
     pub source: String,
+    /// What is fetched instead, when the source is a repository.
+    pub git: Option<super::git::Order>,
+    /// Whether it has been built already.
+    pub artifact: bool,
     /// The runtime, when it is not to be detected.
     pub runtime: Option<Runtime>,
     /// The start command, when it is not to be found in the source.
@@ -50,6 +55,8 @@ impl<'a> Upload<'a> {
         Self {
             archive,
             source,
+            git: None,
+            artifact: false,
             runtime: None,
             start: None,
             terms: Terms::default(),
@@ -104,7 +111,12 @@ pub fn deploy(
     let spec = session.project(name)?.spec;
     let done = switch(session, &spec, staged, upload);
     match &done {
-        Ok(_) => retire(session, name),
+        Ok((_, deployed)) => {
+            retire(session, name);
+            if session.mode == Mode::Run {
+                probation::begin(session, &deployed.spec);
+            }
+        }
         Err(error) => rails.count(session, error),
     }
     if session.mode == Mode::DryRun || done.is_err() {

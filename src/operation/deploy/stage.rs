@@ -14,6 +14,7 @@ use crate::{
     domain::{env::EnvKey, fault::Fault, release::ReleaseId, runtime::Runtime, shared_dir::SharedDir},
     event::Event,
     operation::{
+        git,
         launch::{prepare, recognise},
         secrets::Needs,
         session::{Mode, Session},
@@ -23,6 +24,7 @@ use crate::{
         Attr,
         archive::{self, Limits, Manifest, Staging},
         process,
+        source::Source,
         tree::Tree,
     },
 };
@@ -79,12 +81,24 @@ pub(super) fn stage(
     // be what it was.
     let group_of = |runtime| if runtime == Some(Runtime::Static) { spec.web.1 } else { spec.uid };
     let guess = group_of(upload.runtime.or(spec.runtime()));
+    let mut fetched;
+    let source: &mut dyn Source = match &upload.git {
+        Some(order) => {
+            fetched = git::fetch(session, spec, order)?;
+            upload.source = format!("{} {}", order.address, fetched.commit);
+            &mut fetched.archive
+        }
+        None => &mut *upload.archive,
+    };
     // What is only received may share its files with the live release; what is built is written to.
     let kin = if upload.terms.builds(spec) { None } else { kin(session, spec)? };
     let staging = Staging::new(session.host.root.open_dir(&place)?, 0, guess).sharing(kin);
-    let received = archive::extract(&mut *upload.archive, &staging, &Limits::default());
+    let received = archive::extract(&mut *source, &staging, &Limits::default());
     // A packer that failed knows better than the archive it cut short.
-    upload.archive.finish()?;
+    source.finish()?;
+    if upload.git.is_some() {
+        git::clear(session, &spec.name)?;
+    }
     process::keep_going()?;
     let manifest = received.map_err(advise).context("receiving the source")?;
     let detail = format!("{} files, {}", manifest.files, size(manifest.bytes));
@@ -92,7 +106,7 @@ pub(super) fn stage(
     process::keep_going()?;
 
     let tree = Tree::new(session.host.root.open_dir(&place)?);
-    let app = recognise(spec, &tree, upload.runtime, upload.start.clone())?;
+    let app = recognise(spec, &tree, upload.runtime, upload.start.clone(), upload.artifact)?;
     let detail = format!("{} ({})", app.runtime, app.why.join("; "));
     session.ui.emit(Event::Finished { what: "detect", detail: &detail, ms: 0 });
     let needs = Needs::of(&tree, &app.env_required)?.unmet(session, spec)?;

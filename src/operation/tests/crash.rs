@@ -4,10 +4,10 @@
 use super::{
     backup::{backed_up, filled, gone_back, scheduled, spoiled, unscheduled},
     scene::{
-        Act, Scene, Snapshot, brought_back, database_gone, database_made, deleted, deployed, deployed_built,
-        deployed_built_otherwise, deployed_migrated, deployed_otherwise, deployed_static, env_set, injected,
-        provisioned, provisioned_bare, purged, restarted, rolled_back, rotated, secret_set, secret_unset,
-        stopped, written,
+        Act, Scene, Snapshot, brought_back, database_gone, database_made, deleted, deployed, deployed_alone,
+        deployed_built, deployed_built_otherwise, deployed_migrated, deployed_otherwise, deployed_static,
+        deployed_with_worker, env_set, injected, provisioned, provisioned_bare, purged, restarted,
+        rolled_back, rotated, scaled_down, scaled_up, secret_set, secret_unset, stopped, written,
     },
 };
 use crate::{
@@ -28,6 +28,11 @@ const OPERATIONS: &[(&str, &[Act], Act)] = &[
     ("rollback", &[provisioned_bare, deployed, deployed_otherwise], rolled_back),
     ("rollback from static", &[provisioned_bare, deployed, deployed_static], rolled_back),
     ("stop", &[provisioned_bare, deployed], stopped),
+    ("scale up", &[provisioned_bare, deployed_with_worker], scaled_up),
+    ("scale down", &[provisioned_bare, deployed_with_worker, scaled_up], scaled_down),
+    ("deploy of three instances", &[provisioned_bare, deployed_with_worker, scaled_up], deployed_with_worker),
+    ("deploy that does without a worker", &[provisioned_bare, deployed_with_worker, scaled_up], deployed),
+    ("deploy of what cannot run twice", &[provisioned_bare, deployed], deployed_alone),
     ("restart", &[provisioned_bare, deployed], restarted),
     ("delete", &[provisioned, deployed, deployed_otherwise], deleted),
     ("restore", &[provisioned, deployed, deployed_otherwise, deleted], brought_back),
@@ -112,19 +117,15 @@ fn dying_again_while_recovering_changes_nothing_about_that() {
     for (name, setup, act) in OPERATIONS.iter().chain(&super::storage::ACTS[..super::storage::TWICE]) {
         let base = Scene::after(setup);
         let (before, after) = (base.snapshot(), after(&base, *act));
-        for n in 1.. {
+        let wire = Tripwire::default();
+        base.copy().act_wired(wire.clone(), Mode::Run, act).unwrap();
+        // The earlier points have shorter recoveries that are all part of the later ones; a dozen of them,
+        // and a third of theirs, keep the suite quick and still meet each step in each of its states.
+        let stride = (wire.crossed() / 12).max(5);
+        for n in (stride..=wire.crossed()).step_by(stride) {
             let died = base.copy();
-            if died.act_wired(Tripwire::at(n), Mode::Run, act).is_ok() {
-                break;
-            }
-            // The earlier points have shorter recoveries that are all part of the later ones; every
-            // fifth keeps the suite quick and still meets each step in each of its states. Going back has
-            // few of them: most of what it does comes before its operation.
-            let stride = if name.starts_with("going back") { 11 } else { 5 };
-            if n % stride != 0 {
-                continue;
-            }
-            for m in 1.. {
+            died.act_wired(Tripwire::at(n), Mode::Run, act).unwrap_err();
+            for m in (1 + n % 3..).step_by(3) {
                 let scene = if name.starts_with("going back") {
                     // Trees are told apart by numbers that a copy does not keep.
                     let scene = base.copy();

@@ -23,6 +23,7 @@ use crate::{
         provision::{Ask, Wish, provision},
         redis::{Asked, Takeover},
         rollback::{With, rollback},
+        scale::{Count, scale},
         secrets,
         session::{Mode, Outcome, Session},
     },
@@ -163,6 +164,7 @@ impl Scene {
         state.built.clear();
         state.known.clear();
         state.jobs.clear();
+        state.timers.clear();
         // What nobody can have back any more, and `gc` comes for.
         if let Some(cluster) = &mut state.postgres {
             cluster.roles.retain(|name, _| !name.contains("_gone_"));
@@ -333,6 +335,34 @@ pub(super) fn deployed_otherwise(session: &mut Session<'_>) -> Result<()> {
 }
 pub(super) fn deployed_static(session: &mut Session<'_>) -> Result<()> {
     put(session, &[("index.html", "3"), ("hostkit.toml", "runtime = 'static'")]).map(drop)
+}
+/// A release with a worker and something that runs every night.
+pub(super) fn deployed_with_worker(session: &mut Session<'_>) -> Result<()> {
+    let toml = "[processes]\nworker = 'node worker.js'\n\
+                tidy = { cron = '@daily', command = 'node tidy.js' }\n";
+    let files = [
+        ("index.js", "4"),
+        ("worker.js", ""),
+        ("tidy.js", ""),
+        ("package.json", "{}"),
+        ("hostkit.toml", toml),
+    ];
+    put(session, &files).map(drop)
+}
+/// A release of which there must be only one at a time.
+pub(super) fn deployed_alone(session: &mut Session<'_>) -> Result<()> {
+    put(session, &[("index.js", "5"), ("package.json", "{}"), ("hostkit.toml", "strategy = 'restart'")])
+        .map(drop)
+}
+pub(super) fn scaled_up(session: &mut Session<'_>) -> Result<()> {
+    scaled(session, 3, 2)
+}
+pub(super) fn scaled_down(session: &mut Session<'_>) -> Result<()> {
+    scaled(session, 1, 1)
+}
+fn scaled(session: &mut Session<'_>, web: u16, worker: u16) -> Result<()> {
+    let count = |kind: &str, number| Count { kind: kind.to_owned(), number };
+    scale(session, &"blog".parse()?, &[count("web", web), count("worker", worker)]).map(drop)
 }
 /// Another release that changes its database first.
 pub(super) fn deployed_built(session: &mut Session<'_>) -> Result<()> {

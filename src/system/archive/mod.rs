@@ -8,6 +8,7 @@
 mod batch;
 mod crew;
 mod extract;
+mod ignore;
 mod links;
 mod manifest;
 mod members;
@@ -16,6 +17,7 @@ mod pack;
 mod path;
 mod staging;
 mod stream;
+mod zip;
 
 use std::io;
 
@@ -23,7 +25,7 @@ use crate::domain::fault::{Code, Fault};
 
 pub use extract::extract;
 pub use manifest::{Entry, Installed, Kind, Manifest};
-pub use pack::{PackReport, pack};
+pub use pack::{Leaving, PackReport, pack};
 pub use staging::Staging;
 
 /// How much an archive may hold.
@@ -63,6 +65,16 @@ impl Default for Limits {
             names: 32 << 20,
         }
     }
+}
+
+/// Whether a file that begins like this is a zip archive.
+pub fn is_zip(beginning: &[u8]) -> bool {
+    zip::MAGIC.iter().any(|magic| beginning.starts_with(magic))
+}
+
+/// Writes what a zip archive holds as a tar archive, for [`extract`] to look at.
+pub fn zip_to_tar(file: impl io::Read + io::Seek, out: impl io::Write) -> anyhow::Result<()> {
+    zip::to_tar(file, out, &Limits::default())
 }
 
 /// The refusal of a whole archive because of one entry.

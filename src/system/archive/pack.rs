@@ -11,6 +11,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use tar::{Builder, EntryType, Header};
 
+use super::ignore::{self, Ignored};
 use super::{Limits, quoted};
 use crate::domain::fault::{Code, Fault};
 
@@ -25,20 +26,35 @@ pub struct PackReport {
     pub links: u64,
     /// Bytes in all files together.
     pub bytes: u64,
-    /// Paths that were left out: `.git`.
+    /// Paths that were left out: `.git`, and what is ignored.
     pub skipped: Vec<String>,
+}
+
+/// What of a directory is left out besides `.git`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaving {
+    /// What `.gitignore` and `.hostkitignore` name: a source.
+    Ignored,
+    /// What `.hostkitignore` names: what has been built is seldom in the repository.
+    OwnIgnored,
 }
 
 /// Writes the tree below a directory as an uncompressed tar, sorted, the same for the same tree.
 ///
 /// Links are packed, never followed; only the path of the directory itself may lead through links.
-pub fn pack(dir: &Path, out: impl Write) -> anyhow::Result<PackReport> {
+pub fn pack(dir: &Path, leaving: Leaving, out: impl Write) -> anyhow::Result<PackReport> {
     let shown = dir.as_os_str().as_bytes();
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root =
         rustix::fs::open(dir, flags, Mode::empty()).map_err(|errno| unreadable(shown, &errno.into()))?;
-    let mut packer =
-        Packer { out: Builder::new(out), report: PackReport::default(), path: Vec::new(), depth: 0 };
+    let mut packer = Packer {
+        out: Builder::new(out),
+        report: PackReport::default(),
+        path: Vec::new(),
+        depth: 0,
+        leaving,
+        ignored: Ignored::default(),
+    };
     packer.directory(&root)?;
     if packer.report.files + packer.report.links == 0 {
         let message = format!("{} holds no files", quoted(&String::from_utf8_lossy(shown)));
@@ -54,6 +70,8 @@ struct Packer<W: Write> {
     /// The path of the entry at hand, relative to the root.
     path: Vec<u8>,
     depth: usize,
+    leaving: Leaving,
+    ignored: Ignored,
 }
 
 impl<W: Write> Packer<W> {
@@ -63,6 +81,10 @@ impl<W: Write> Packer<W> {
         if self.depth > Limits::default().depth {
             return Err(self.refuse("lies too deep").into());
         }
+        let texts = self.ignore_files(dir)?;
+        // With the slash that ends it the path is no longer the directory's.
+        let here = self.path.clone();
+        self.ignored.enter(&here, &texts);
         for name in self.names(dir)? {
             let length = self.path.len();
             if length > 0 {
@@ -76,7 +98,28 @@ impl<W: Write> Packer<W> {
             }
             self.path.truncate(length);
         }
+        self.ignored.leave();
         Ok(())
+    }
+
+    /// What the files of this directory say about what is left out.
+    fn ignore_files(&self, dir: &OwnedFd) -> anyhow::Result<Vec<Vec<u8>>> {
+        let names: &[&str] = match self.leaving {
+            Leaving::Ignored => &[ignore::GIT, ignore::OWN],
+            Leaving::OwnIgnored => &[ignore::OWN],
+        };
+        let mut texts = Vec::new();
+        for name in names {
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            let Ok(file) = rustix::fs::openat(dir, *name, flags, Mode::empty()) else { continue };
+            if FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) != FileType::RegularFile {
+                continue;
+            }
+            let mut text = Vec::new();
+            File::from(file).take(ignore::LIMIT as u64).read_to_end(&mut text)?;
+            texts.push(text);
+        }
+        Ok(texts)
     }
 
     fn names(&self, dir: &OwnedFd) -> Result<Vec<Vec<u8>>, Fault> {
@@ -95,7 +138,12 @@ impl<W: Write> Packer<W> {
     fn entry(&mut self, dir: &OwnedFd, name: &[u8]) -> anyhow::Result<()> {
         let failed = |errno: rustix::io::Errno| self.unreadable(errno);
         let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
-        match FileType::from_raw_mode(stat.st_mode) {
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if self.ignored.leaves_out(&self.path, kind == FileType::Directory) {
+            self.report.skipped.push(String::from_utf8_lossy(&self.path).into_owned());
+            return Ok(());
+        }
+        match kind {
             FileType::Directory => {
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let child = rustix::fs::openat(dir, name, flags, Mode::empty()).map_err(failed)?;
@@ -171,7 +219,7 @@ impl<W: Write> Packer<W> {
 }
 
 /// A header of which only what matters is filled in, so that equal trees make equal archives.
-fn header(kind: EntryType, mode: u32, size: u64) -> Header {
+pub(super) fn header(kind: EntryType, mode: u32, size: u64) -> Header {
     let mut header = Header::new_gnu();
     header.set_entry_type(kind);
     header.set_mode(mode);
@@ -233,7 +281,7 @@ fn unreadable(path: &[u8], error: &io::Error) -> Fault {
 }
 
 /// An error while writing, unless it is a fault about the file being read.
-fn cannot_send(error: io::Error) -> anyhow::Error {
+pub(super) fn cannot_send(error: io::Error) -> anyhow::Error {
     match error.downcast::<Fault>() {
         Ok(fault) => fault.into(),
         Err(error) => anyhow::Error::new(error).context("cannot pass the packed source on"),

@@ -9,13 +9,15 @@ use flate2::bufread::MultiGzDecoder;
 use super::{Limits, quoted};
 use crate::domain::fault::{Code, Fault};
 
+/// The largest window of zstd, as a power of two: 128 MiB, the most that its own tool takes unasked.
+const WINDOW: u32 = 27;
+
 /// What other formats begin with, and what to say about them.
 const FOREIGN: &[(&[u8], &str)] = &[
-    (b"\x28\xb5\x2f\xfd", "compressed with zstd"),
     (b"\xfd7zXZ\0", "compressed with xz"),
     (b"BZh", "compressed with bzip2"),
-    (b"PK\x03\x04", "a zip archive"),
-    (b"PK\x05\x06", "a zip archive"),
+    (b"PK\x03\x04", "a zip archive, which can only be read from a file"),
+    (b"PK\x05\x06", "a zip archive, which can only be read from a file"),
 ];
 
 /// What the meter has seen; shared with whoever interprets the parser's errors.
@@ -67,7 +69,7 @@ pub(super) struct Stream<'a> {
 }
 
 impl<'a> Stream<'a> {
-    /// Looks at the first bytes to tell what is sent: gzip or plain tar.
+    /// Looks at the first bytes to tell what is sent: gzip, zstd or plain tar.
     pub(super) fn open(reader: impl Read + 'a, limits: &Limits) -> Result<(Self, Gauge), Fault> {
         let gauge = Gauge::default();
         let mut sent = Sent { reader, count: Rc::clone(&gauge.sent) };
@@ -76,14 +78,24 @@ impl<'a> Stream<'a> {
         if let Some((_, what)) = FOREIGN.iter().find(|(start, _)| magic.starts_with(start)) {
             return Err(Fault::new(
                 Code::InvalidSource,
-                format!("the source is {what}, which is not read yet"),
+                format!("the source is {what}; this is not read here"),
             )
-            .next("send a .tar or .tar.gz"));
+            .next("send a .tar, .tar.gz or .tar.zst"));
         }
         let gzip = magic.starts_with(&[0x1f, 0x8b]);
+        let zstd = magic.starts_with(b"\x28\xb5\x2f\xfd");
         let whole = BufReader::with_capacity(64 * 1024, Cursor::new(magic).chain(sent));
-        let blocks: Box<dyn Read + 'a> =
-            if gzip { Box::new(MultiGzDecoder::new(whole)) } else { Box::new(whole) };
+        let blocks: Box<dyn Read + 'a> = if gzip {
+            Box::new(MultiGzDecoder::new(whole))
+        } else if zstd {
+            let mut decoder =
+                zstd::stream::read::Decoder::with_buffer(whole).map_err(|error| gauge.fault(&error))?;
+            // What an archive may have us keep in memory.
+            decoder.window_log_max(WINDOW).map_err(|error| gauge.fault(&error))?;
+            Box::new(decoder)
+        } else {
+            Box::new(whole)
+        };
         Ok((Self { blocks, gauge: gauge.clone(), limits: limits.clone() }, gauge))
     }
 

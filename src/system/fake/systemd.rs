@@ -203,6 +203,15 @@ impl Systemd for Fake {
             Ok(())
         })
     }
+    fn repeat(&mut self, job: &Job, _every: std::time::Duration) -> Result<()> {
+        self.effect("repeat", |state| {
+            state.timers.push(job.unit.to_string());
+            Ok(())
+        })
+    }
+    fn restarts(&self, unit: &UnitName) -> Result<u32> {
+        Ok(self.world.state().crashes.get(unit.as_str()).copied().unwrap_or_default())
+    }
     fn interrupt(&mut self, _unit: &UnitName) -> Result<()> {
         self.effect("interrupt", |_| Ok(()))
     }

@@ -24,7 +24,8 @@ const COMMANDS: &[Limit] = &[
     limit(&["provision", "counted"], Some(9)),
     limit(&["deploy", "counted", "--source", NODE_1], None),
     limit(&["deploy", "counted", "--source", NODE_2], None),
-    limit(&["rollback", "counted"], Some(2)),
+    // Two starts, a stop and two loads of nginx, so that nobody waits; and a look at what systemd has.
+    limit(&["rollback", "counted"], Some(6)),
     limit(&["status"], None),
 ];
 

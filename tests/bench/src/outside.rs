@@ -25,6 +25,7 @@ parts, all without a word:
   data        hostkit provision NAME --no-backup, with a database and Redis
   live        hostkit project create NAME --source DIR with the Node example, until it answers
   rollback    hostkit rollback beside systemctl restart of the same service
+  handover    deploy and rollback at 200 requests a second, beside Capistrano and systemctl restart
   count       processes, daemon-reloads and syncs of each command, with strace
   deploy      hostkit deploy of a static tree of 5,000 files
   build       30,000 files of which 1 % has changed; sealing 20,000; installing 30,000 once
@@ -36,12 +37,13 @@ HOSTKIT_BINARY names the program to measure (target/release/hostkit). Times over
 printed as OVER, with where they go. Only what is counted makes the exit status 1.
 ";
 
-const PARTS: [&str; 11] = [
+const PARTS: [&str; 12] = [
     "startup",
     "provision",
     "data",
     "live",
     "rollback",
+    "handover",
     "count",
     "deploy",
     "build",
@@ -58,7 +60,12 @@ const ROWS: &[Row] = &[
     row("changed", "deploy of 30,000 files, 1 % new", "linked by hand", Some(1.3)),
     row("sealing", "sealing 20,000 files", "chown -R, sync", Some(1.5)),
     row("second", "the same deployed again", "the first time", Some(0.2)),
-    row("rollback", "rollback, answers", "systemctl restart, answers", Some(1.3)),
+    // The one starts the process twice and lets nobody wait, the other once and does.
+    row("rollback", "rollback, settled", "systemctl restart, answers", None),
+    row("handover", "deploy under load", "cap deploy and restart", Some(1.0)),
+    row("gap", "longest time without an answer", "the same, of that", Some(1.0)),
+    row("rollback under load", "rollback under load", "2 s", Some(1.0)),
+    row("switch", "healthy until the release answers", "250 ms", Some(1.0)),
     row("backup", "backup of 1 GB", "pg_dump -Fc", Some(1.2)),
     row("status", "status of all projects", "status of one", Some(5.0)),
     row("growth", "the last provisions", "the first provisions", Some(2.0)),
@@ -154,6 +161,7 @@ fn work(wish: &Wish, server: &Server, measured: &mut Measured) -> Result<bool, E
         ("data", Some(few)),
         ("live", Some(few)),
         ("rollback", Some(few)),
+        ("handover", Some(few)),
         ("deploy", Some(few)),
         ("build", Some(few)),
         ("memory", None),
@@ -167,11 +175,6 @@ fn work(wish: &Wish, server: &Server, measured: &mut Measured) -> Result<bool, E
     }
     if measured.is_over(ROWS, "provision") {
         explain(server, &["provision", "explained"])?;
-    }
-    if measured.is_over(ROWS, "rollback") {
-        // Whichever release is live now, there is one to go back to.
-        server.run(&["hostkit", "--quiet", "deploy", "sample-node", "--source", "/root/bench/node-2"])?;
-        explain(server, &["rollback", "sample-node"])?;
     }
     if measured.is_over(ROWS, "deploy") {
         explain(server, &["deploy", "tree-ours", "--source", "/root/bench/tree"])?;

@@ -10,7 +10,7 @@ use super::*;
 
 fn packed(dir: &Path) -> anyhow::Result<(Vec<u8>, PackReport)> {
     let mut out = Vec::new();
-    let report = pack(dir, &mut out)?;
+    let report = pack(dir, Leaving::Ignored, &mut out)?;
     Ok((out, report))
 }
 
@@ -95,7 +95,7 @@ fn a_file_that_changes_while_it_is_read_is_noticed() {
         let path = dir.path().join("file");
         fs::write(&path, "12345").unwrap();
         let meddle = || fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(length).unwrap();
-        let error = pack(dir.path(), Meddler(&meddle)).unwrap_err();
+        let error = pack(dir.path(), Leaving::Ignored, Meddler(&meddle)).unwrap_err();
         let message = &error.downcast_ref::<Fault>().unwrap().message;
         assert_eq!(message, &format!("`file` {words} while it was read"));
     }
@@ -114,7 +114,7 @@ fn a_receiver_that_goes_away_is_no_fault_of_the_source() {
     }
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("file"), "").unwrap();
-    let error = pack(dir.path(), Gone).unwrap_err();
+    let error = pack(dir.path(), Leaving::Ignored, Gone).unwrap_err();
     assert!(error.downcast_ref::<Fault>().is_none());
 }
 

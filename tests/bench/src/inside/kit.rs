@@ -78,7 +78,7 @@ impl Sample {
         let text = fs::read_to_string(path).map_err(|e| format!("{path}: {e}"))?;
         let mut kept = text.replace(self.name, NAME);
         // Only where it is the port: the same digits may stand elsewhere.
-        for (before, after) in [("PORT='", "'"), ("127.0.0.1:", ";")] {
+        for (before, after) in [("PORT='", "'"), ("127.0.0.1:", " ")] {
             let port = self.port;
             kept = kept.replace(&format!("{before}{port}{after}"), &format!("{before}{PORT}{after}"));
         }

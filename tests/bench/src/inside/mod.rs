@@ -4,6 +4,7 @@
 mod backup;
 mod build;
 mod data;
+mod handover;
 mod kit;
 mod memory;
 mod projects;
@@ -36,6 +37,7 @@ pub(crate) fn main(words: &[&str]) -> Result<(), Error> {
         ["backup", rounds] => backup::create(rounds.parse()?),
         ["live", rounds] => projects::live(rounds.parse()?),
         ["rollback", rounds] => projects::rollback(rounds.parse()?),
+        ["handover", rounds] => handover::measure(rounds.parse()?),
         ["deploy", rounds] => tree::deploy(rounds.parse()?),
         ["build", rounds] => build::measure(rounds.parse()?),
         ["memory"] => memory::measure(),

@@ -1,0 +1,3 @@
+CREATE TABLE "notes" ("text" text);
+--> statement-breakpoint
+INSERT INTO "notes" VALUES ('Drizzle migrated');

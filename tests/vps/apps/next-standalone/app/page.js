@@ -1,0 +1,4 @@
+export const dynamic = 'force-dynamic';
+export default function Page() {
+  return <p>Next.js standalone in {process.env.PROJECT_NAME}</p>;
+}

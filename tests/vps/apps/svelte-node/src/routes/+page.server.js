@@ -1,0 +1,1 @@
+export const load = () => ({ name: process.env.PROJECT_NAME });

@@ -1,0 +1,197 @@
+//! One search for every secret, after everything was done with them, wherever one might have been left.
+
+use std::{cell::RefCell, collections::BTreeSet};
+
+use crate::{source::Source, vps::Vps};
+
+const SCRIPT: &str = include_str!("inside/poison.py");
+/// What a person gives HostKit to keep.
+const ENV: &str = "poison-env-5f0c1d7a9b";
+const VAULT: &str = "poison-vault-83e2b6c4d1";
+const PROVIDER: &str = "poison-provider-0a9b8c7d6e";
+/// What is looked through whole; the home of the tests' own words is not among it.
+const PLACES: [&str; 9] = ["/etc", "/home", "/root", "/opt", "/srv", "/run", "/tmp", "/var", "/boot"];
+
+/// What was planted, and what HostKit has made up since.
+struct Words(RefCell<BTreeSet<String>>);
+
+impl Words {
+    /// Takes in every secret that the projects have now.
+    fn learn(&self, vps: &Vps) {
+        let env = vps.sh("cat /home/*/.env /etc/hostkit/master.key /etc/hostkit/secrets/*").run().stdout;
+        for line in env.lines() {
+            let value = line.split_once('=').map_or(line, |(_, value)| value).trim_matches(['\'', '"']);
+            let secret = match value.split_once("://") {
+                Some((_, rest)) => rest.split_once(':').and_then(|(_, r)| r.split_once('@')).map(|(p, _)| p),
+                None if line.starts_with("S3_SECRET_KEY=") || !line.contains('=') => Some(value),
+                None => line.split_once("SECRET=").or(line.split_once("TOKEN=")).map(|(_, value)| value),
+            };
+            self.0.borrow_mut().extend(secret.filter(|s| s.len() > 15).map(str::to_owned));
+        }
+    }
+}
+
+#[test]
+fn no_secret_is_anywhere_but_where_it_belongs() {
+    let Some(vps) = Vps::with().garage().boot() else { return };
+    vps.sh("runuser -u postgres -- psql -qXc \"ALTER SYSTEM SET log_statement = 'all'\" -c 'SELECT pg_reload_conf()' >/dev/null").ok();
+    vps.hostkit(["init", "--with-storage"]).ok();
+    vps.write("/opt/poison.py", SCRIPT);
+    vps.sh("mkdir -p /dev/shm/ours; touch /dev/shm/ours/since; sleep 1").ok();
+    vps.hostkit(["provision", "blog"]).ok();
+    vps.hostkit(["provision", "shop", "--redis", "dedicated"]).ok();
+    vps.sh("setsid python3 /opt/poison.py sample /dev/shm/ours/samples /dev/shm/ours/stop blog shop >/dev/shm/ours/count 2>&1 &").ok();
+    let words = Words(RefCell::new([ENV, VAULT, PROVIDER].map(str::to_owned).into()));
+    words.learn(&vps);
+
+    let said = RefCell::new(String::new());
+    // Each once for people and once for programs, as far as doing it twice makes sense.
+    let call = |words_of: &[&str], stdin: &str| {
+        let json = vps.hostkit(["--json"].iter().chain(words_of)).stdin(stdin.to_owned()).run();
+        let plain = vps.hostkit(words_of).stdin(stdin.to_owned()).run();
+        *said.borrow_mut() += &format!("{json}\n{plain}\n");
+        words.learn(&vps);
+        (json.code, plain.code)
+    };
+    let good = |words_of: &[&str], stdin: &str| {
+        let (json, plain) = call(words_of, stdin);
+        assert_eq!((json, plain), (0, 0), "{words_of:?}\n{}", vps.diagnosis());
+    };
+    good(&["env", "set", "blog", "MAIL_PASSWORD"], ENV);
+    good(&["secrets", "set", "blog", "API_KEY"], VAULT);
+    vps.put("/root/source", &Source::example("node").file("schema.sql", "-- nothing\n"));
+    good(&["deploy", "blog", "--source", "/root/source"], "");
+    good(&["db", "query", "blog", "--write", "CREATE TABLE IF NOT EXISTS t AS SELECT 1 AS i"], "");
+    for name in ["blog", "shop"] {
+        for what in [
+            &["status", name][..],
+            &["project", "info", name],
+            &["db", "info", name],
+            &["db", "url", name],
+            &["db", "query", name, "SELECT 1"],
+            &["db", "schema", name, "--sql"],
+            &["db", "extensions", name],
+            &["redis", "info", name],
+            &["storage", "info", name],
+            &["storage", "ls", name],
+            &["env", "list", name],
+            &["env", "history", name],
+            &["env", "diff", name],
+            &["secrets", "list", name],
+            &["secrets", "verify", name],
+            &["db", "rotate", name],
+            &["redis", "rotate", name],
+            &["restart", name],
+            &["storage", "rotate", name, "--now"],
+            &["db", "rotate", name, "--now"],
+            &["redis", "rotate", name, "--now"],
+            &["backup", "create", name],
+            &["backup", "list", name],
+            &["backup", "verify", name],
+            &["backup", "restore", name],
+            &["checkpoint", "create", name],
+            &["checkpoint", "restore", name],
+            &["logs", name],
+            &["provision", name],
+        ] {
+            if name == "shop" && matches!(what, ["restart" | "logs", _]) {
+                continue;
+            }
+            good(what, "");
+        }
+    }
+    good(&["secrets", "rotate", "blog", "API_KEY"], VAULT);
+    good(&["secrets", "inject", "blog"], "");
+    for what in [
+        &["doctor"][..],
+        &["repair"],
+        &["history"],
+        &["project", "list"],
+        &["gc"],
+        &["init", "--with-storage"],
+    ] {
+        good(what, "");
+    }
+    // What is refused says nothing either.
+    call(
+        &[
+            "backup",
+            "target",
+            "--endpoint",
+            "http://127.0.0.1:3900",
+            "--bucket",
+            "none",
+            "--access-key",
+            "GKnone",
+        ],
+        PROVIDER,
+    );
+    call(
+        &[
+            "storage",
+            "attach",
+            "shop",
+            "--endpoint",
+            "http://127.0.0.1:3900",
+            "--bucket",
+            "none",
+            "--access-key",
+            "GKnone",
+        ],
+        PROVIDER,
+    );
+    call(&["env", "set", "blog", "DATABASE_URL"], ENV);
+    call(&["db", "query", "blog", &format!("SELECT '{ENV}'::int")], "");
+    call(&["project", "delete", "shop", "--confirm", "shop"], "");
+    vps.hostkit(["project", "restore", "shop"]).ok();
+    words.learn(&vps);
+
+    vps.sh("touch /dev/shm/ours/stop; while ! test -s /dev/shm/ours/samples; do sleep 0.2; done").ok();
+    let all: Vec<String> = words.0.borrow().iter().cloned().collect();
+    assert!(all.len() > 20, "{} words", all.len());
+    vps.write("/dev/shm/ours/words", all.join("\n"));
+    // What a query is about is the caller's own to write into PostgreSQL's log.
+    let said =
+        said.into_inner().replace(&format!("SELECT '{ENV}'::int"), "").replace(&format!("\"{ENV}\""), "");
+    vps.write("/root/said", said);
+    vps.sh("sed -i '/poison-env.*::int/d; /invalid input syntax.*poison-env/d' /var/log/postgresql/*.log; cp /dev/shm/ours/samples /root/samples; grep -c pg_dump /root/samples").ok();
+    let places = || {
+        let line = ["python3", "/opt/poison.py", "search", "/dev/shm/ours/words", "/dev/shm/ours/since"];
+        vps.run(line.iter().chain(&PLACES)).ok().lines()
+    };
+    let belongs = |path: &str| {
+        path.is_empty()
+            || path.starts_with("/etc/hostkit/secrets/")
+            || path == "/etc/hostkit/master.key"
+            || ["/home/blog/.env", "/home/shop/.env"].contains(&path)
+            // What the store itself knows its keys by, for its own account alone.
+            || path.starts_with("/var/lib/private/hostkit-s3/")
+            || path.starts_with("/var/lib/hostkit-s3/")
+    };
+    let strange: Vec<String> = places().into_iter().filter(|path| !belongs(path)).collect();
+    assert_eq!(strange, Vec::<String>::new());
+
+    // The control: wherever one is put on purpose, it is found.
+    vps.sh(&format!(
+        "echo said {VAULT} >/var/log/projects/blog/planted.log; echo {ENV} >/usr/share/planted
+         install -m 600 /dev/null /var/lib/hostkit/planted; echo row {PROVIDER} >/var/lib/hostkit/planted
+         logger planted {VAULT}; printf 'argv sleep\\0%s' {ENV} >>/root/samples; journalctl --sync"
+    ))
+    .ok();
+    let strange: Vec<String> = places().into_iter().filter(|path| !belongs(path)).collect();
+    let mut planted = [
+        "/root/samples",
+        "/usr/share/planted",
+        "/var/lib/hostkit/planted",
+        "/var/log/projects/blog/planted.log",
+        "the journal",
+    ];
+    planted.sort_unstable();
+    let mut strange: Vec<&str> = strange
+        .iter()
+        .map(String::as_str)
+        .filter(|path| !path.starts_with("/var/log/journal/") && !path.starts_with("/run/log/journal/"))
+        .collect();
+    strange.sort_unstable();
+    assert_eq!(strange, planted);
+}
