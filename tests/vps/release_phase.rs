@@ -19,7 +19,7 @@ fn rows(vps: &Vps, statement: &str) -> String {
     found["data"]["rows"][0][0].as_str().unwrap_or_default().to_owned()
 }
 
-fn deploy(vps: &Vps, migrate: &str) -> crate::call::Output<'_> {
+fn deploy<'v>(vps: &'v Vps, migrate: &str) -> crate::call::Output<'v> {
     let call = vps.hostkit(["--json", "deploy", "blog", "--source", "-", "--override-ratelimit"]);
     call.stdin(app(migrate).tar_gz()).run()
 }
