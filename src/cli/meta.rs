@@ -158,7 +158,8 @@ A source may say in `hostkit.toml` how it is run. Flags come before it; what it 
   status = 204                  # what the path must answer instead
   timeout = 120                 # seconds, 1 to 600, until it must be healthy
   interval = 1                  # seconds between two questions, 1 to 60
-  grace = 0                     # seconds after its start in which nothing counts, 0 to 600
+  grace = 0                     # seconds it must go on after its first good answer, 0 to 600
+  drain = 30                    # seconds an old process may go on with what it is answering, 0 to 600
 
   [env]
   required = [\"API_KEY\"]        # a deploy without a value for these is refused

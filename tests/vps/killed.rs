@@ -240,6 +240,55 @@ fn rollback(vps: &Vps, kills: u64) -> Histogram {
     trial.histogram
 }
 
+const DISTURBER: &str = include_str!("inside/disturber.py");
+
+/// Kills something that a deploy needs while it works: the program, a process of the project, nginx. Old or
+/// new must answer in the end, and it must be the release that is live.
+#[test]
+fn whatever_is_killed_during_a_deploy_old_or_new_answers_in_the_end() {
+    let Some(vps) = Vps::boot() else { return };
+    let kills = std::env::var("HOSTKIT_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(12);
+    vps.put("/root/next", &Source::example("node").version(100));
+    vps.hostkit(["provision", "blog", "--node"]).ok();
+    vps.hostkit(["deploy", "blog", "--source", "/root/next"]).ok();
+    let began = Instant::now();
+    vps.hostkit(["deploy", "blog", "--source", "/root/next"]).ok();
+    let takes = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+    let mut chance = Chance::seeded("disturbed deploys");
+    let victims = ["hostkit", "hostkit-blog_surge.service", "hostkit-blog.service", "nginx.service"];
+    let (mut live, mut done) = (100, [0; 4]);
+    for round in 0..kills {
+        let victim = usize::try_from(round % 4).unwrap_or_default();
+        set_version(&vps, live + 1);
+        let after = chance.below(takes).to_string();
+        let words = ["deploy", "blog", "--source", "/root/next"];
+        let args = [after.as_str(), victims[victim], "hostkit"].into_iter().chain(words);
+        let shown = vps.python(DISTURBER, args).ok();
+        vps.run(["systemctl", "start", "nginx"]).ok();
+        let repair = vps.hostkit(["repair"]).run();
+        repair.check(repair.code == 0, &format!("repair to succeed; before it came\n{shown}"));
+        let id = vps.run(["readlink", "/home/blog/app"]).ok().stdout.trim().to_owned();
+        let line = format!("grep -ho 'Version [0-9]*' /home/blog/{id}/server.js");
+        let said = vps.sh(&line).ok().stdout.trim().to_owned();
+        vps.wait_for_answer("blog", &format!("{said} "));
+        let is_new = said == format!("Version {}", live + 1);
+        shown.check(
+            is_new || said == format!("Version {live}"),
+            "the release before or the new one to be live",
+        );
+        let manifest = id.replace("releases/", "releases/.");
+        vps.sh(&format!("test -s /home/blog/{manifest}.manifest")).ok();
+        vps.wait_for("doctor to be content", || vps.hostkit(["doctor"]).run().code == 0);
+        if is_new {
+            live += 1;
+            done[victim] += 1;
+        }
+    }
+    for (victim, done) in victims.iter().zip(done) {
+        println!("{victim} killed: {done} of about {} deploys went on to the end", kills / 4);
+    }
+}
+
 #[test]
 fn killed_at_any_moment_it_is_before_or_after() {
     let (Some(first), Some(second)) = (Vps::boot(), Vps::boot()) else { return };

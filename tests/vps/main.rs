@@ -24,7 +24,9 @@ mod vps;
 mod web;
 
 // The scenarios.
+mod applications;
 mod backup;
+mod builds;
 mod caller;
 mod counted;
 mod damage;
@@ -33,10 +35,12 @@ mod database;
 mod environment;
 mod failing;
 mod foreign;
+mod git;
 mod handover;
 mod hostile;
 mod killed;
 mod load;
+mod malicious;
 mod own_redis;
 mod poison;
 mod power;

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::{
     call::{Call, Output},
-    image::{self, DOMAIN},
+    image::{self, DOMAIN, Extras},
     server::Server,
     snapshot::Snapshot,
     source::Source,
@@ -29,7 +29,7 @@ pub(crate) struct Builder {
     users: BTreeSet<String>,
     administrators: BTreeSet<String>,
     files: Vec<(String, String)>,
-    garage: bool,
+    extras: Extras,
 }
 
 impl Builder {
@@ -54,14 +54,20 @@ impl Builder {
 
     /// Garage, installed as an administrator would, and a usual S3 client.
     pub(crate) fn garage(mut self) -> Self {
-        self.garage = true;
+        self.extras.garage = true;
+        self
+    }
+
+    /// What applications of all kinds are made with.
+    pub(crate) fn tools(mut self) -> Self {
+        self.extras.tools = true;
         self
     }
 
     /// Boots the server; `None` when there is no program to test.
     pub(crate) fn boot(self) -> Option<Vps> {
         let binary = image::binary()?;
-        let vps = Vps { server: image::boot(&binary, self.garage), users: self.users };
+        let vps = Vps { server: image::boot(&binary, self.extras), users: self.users };
         for (path, text) in &self.files {
             vps.write(path, text.as_str());
         }

@@ -2,10 +2,12 @@
 
 mod attack;
 mod backup;
+mod build;
 mod crash;
 mod damaged;
 mod database;
 mod environment;
+mod handover;
 mod last_backup;
 mod offsite;
 mod redis;

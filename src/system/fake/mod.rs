@@ -64,6 +64,9 @@ pub struct State {
     pub occupied: BTreeMap<u16, u32>,
     /// The object store.
     pub objects: objects::State,
+    /// The commands of builds that were run.
+    #[serde(default)]
+    pub built: Vec<String>,
     /// HostKit's table of the packet filter.
     #[serde(default)]
     pub firewall: Option<String>,
