@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// How long a repository may take to be fetched.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 /// How many of the last lines of `git` an error repeats.
 const LAST: usize = 5;
 
