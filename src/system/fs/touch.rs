@@ -25,11 +25,16 @@ use crate::{
 #[derive(Debug)]
 pub struct Growing(std::fs::File);
 
-impl Growing {
-    /// Adds a line.
-    pub fn line(&mut self, text: &str) -> std::io::Result<()> {
-        self.0.write_all(format!("{text}\n").as_bytes())
+impl Write for Growing {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.write(bytes)
     }
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl Growing {
     /// Writes it to the disk.
     pub fn sync(&self) -> std::io::Result<()> {
         self.0.sync_data()

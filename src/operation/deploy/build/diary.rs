@@ -1,6 +1,6 @@
 //! What a build wrote: shown as it comes, and kept beside the project's logs.
 
-use std::time::Instant;
+use std::{io::Write, time::Instant};
 
 use anyhow::Result;
 
@@ -86,7 +86,7 @@ impl Diary {
 
     /// A log that cannot be written is no reason to stop a build.
     fn write(&mut self, line: &str) {
-        let _ = self.file.line(line);
+        let _ = self.file.write_all(format!("{line}\n").as_bytes());
         self.written += line.len() + 1;
     }
 
