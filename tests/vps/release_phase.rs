@@ -49,7 +49,7 @@ fn a_migration_runs_as_the_project_in_the_new_release_with_the_environment_to_co
         "account blog blog 1",
         "place /home/blog/releases/2",
         "variables blog production",
-        "migrate server.js",
+        "migrate package.json server.js",
         "release sealed",
         "shared written",
         "releases 1",
@@ -63,8 +63,8 @@ fn a_migration_runs_as_the_project_in_the_new_release_with_the_environment_to_co
     // Nothing of it is left: no unit, no environment beside the releases.
     let left = vps.sh("ls -A /home/blog/releases | grep -c staging || true").ok();
     left.check(left.stdout.trim() == "0", "nothing beside the releases");
-    let units = vps.sh("systemctl list-units --all --no-legend 'hostkit-*_release.service' | wc -l").ok();
-    units.check(units.stdout.trim() == "0", "no unit of the release phase");
+    let units = "systemctl list-units --all --no-legend 'hostkit-*_release.service' | grep -q .";
+    vps.wait_for("the unit to be forgotten", || vps.sh(units).run().code != 0);
     vps.expect_healthy();
 }
 
@@ -84,6 +84,9 @@ fn a_migration_that_fails_half_way_leaves_the_old_release_and_the_way_back() {
     output
         .check(envelope["error"]["state"].to_string().contains("is live; the database may"), "what is live");
     vps.expect_answer("blog", "Version 1");
+    // systemd forgets a unit when it comes to it.
+    let units = "systemctl list-units --all --no-legend 'hostkit-*_release.service' | grep -q .";
+    vps.wait_for("the unit to be forgotten", || vps.sh(units).run().code != 0);
     before.expect_same(&vps.snapshot(&["etc", "accounts", "services", "nginx"]), "after a failed migration");
     // Nothing was undone by itself, and what it says to type undoes it.
     assert_eq!(rows(&vps, "SELECT count(*)::text FROM t"), "2");
@@ -101,7 +104,7 @@ fn a_migration_that_takes_too_long_is_ended_with_all_that_it_started() {
     vps.hostkit(["rails", "blog", "--release-timeout", "2"]).ok();
     let output = deploy(&vps, "setsid sleep 4711 &\nexec sleep 4711").expect(8);
     output.check(output.stdout.contains("took too long"), "it to say why");
-    let left = vps.sh("pgrep -fc 'sleep 4711' || true").ok();
+    let left = vps.sh("pgrep -fc '[s]leep 4711' || true").ok();
     left.check(left.stdout.trim() == "0", "nothing that goes on");
     vps.expect_answer("blog", "Version 1");
     deploy(&vps, "true").expect(0);

@@ -64,6 +64,7 @@ pub(super) fn run(
         commands.push((migration, command));
     }
     if spec.database.is_some() {
+        backup::lapse(session, spec)?;
         phase.checkpoint = Some(backup::write(session, spec, Scope::Checkpoint, Reason::Deploy)?.id);
     }
     let file = spec.name.staging_env(&staged.id);
