@@ -51,6 +51,8 @@ pub trait Systemd: fmt::Debug {
     fn restart(&mut self, unit: &UnitName) -> Result<()>;
     /// Stops a unit; fine when it does not run.
     fn stop(&mut self, unit: &UnitName) -> Result<()>;
+    /// Stops a unit that was made for once, and forgets how it ended.
+    fn forget(&mut self, unit: &UnitName) -> Result<()>;
     /// Every unit of HostKit's that systemd knows, in one call.
     fn list(&self) -> Result<BTreeMap<String, UnitStatus>>;
     /// How a unit ended.
@@ -125,6 +127,12 @@ impl Systemd for Systemctl {
     }
     fn stop(&mut self, unit: &UnitName) -> Result<()> {
         systemctl()?.run(["stop", "--quiet", unit.as_str()]).with_context(|| format!("stopping `{unit}`"))?;
+        Ok(())
+    }
+    fn forget(&mut self, unit: &UnitName) -> Result<()> {
+        // One that has ended well is not there, and says so.
+        systemctl()?.output(["stop", "--quiet", unit.as_str()])?;
+        systemctl()?.output(["reset-failed", unit.as_str()])?;
         Ok(())
     }
     fn list(&self) -> Result<BTreeMap<String, UnitStatus>> {

@@ -23,8 +23,8 @@ const ASK: &[&str] = &[
 const HAS: &[&str] = &["hostkit storage attach", "hostkit rollback blog --with-db"];
 /// What looks for work in a unit of its own, and there are no units here.
 const NOWHERE: &[&str] = &["hostkit attach blog"];
-/// What asks a provider whom nobody plays here.
-const REFUSED: &[&str] = &["hostkit backup target --endpoint"];
+/// What asks a provider whom nobody plays here, or needs a program that is not there.
+const REFUSED: &[&str] = &["hostkit backup target --endpoint", "hostkit deploy blog --git"];
 /// What does not end by itself.
 const ENDLESS: &[&str] = &["hostkit logs api -f"];
 /// How `Scene` shows a release that an example names.

@@ -101,7 +101,7 @@ fn applications_of_every_kind_are_built_and_answer() {
             continue;
         }
         println!("live {name} after {took} s");
-        vps.hostkit(["project", "delete", &project, "--yes"]).ok();
+        vps.hostkit(["project", "delete", &project, "--confirm", &project, "--no-backup"]).ok();
     }
     assert!(failures.is_empty(), "{} of the applications failed:\n{}", failures.len(), failures.join("\n\n"));
 }

@@ -40,10 +40,9 @@ fn died_at(stage: Stage) -> Scene {
     let base = Scene::after(&[provisioned_bare, deployed]);
     for n in 1.. {
         let scene = base.copy();
-        assert!(
-            scene.act_wired(Tripwire::at(n), Mode::Run, deployed_otherwise).is_err(),
-            "{stage:?} never came"
-        );
+        let wire = Tripwire::at(n);
+        let _ = scene.act_wired(wire.clone(), Mode::Run, deployed_otherwise);
+        assert!(wire.died(), "{stage:?} never came");
         if spec(&scene).stage == stage {
             return scene;
         }
@@ -139,7 +138,9 @@ fn a_restart_that_was_interrupted_restarts_all_the_same() {
     let start = std::fs::read_link(base.real(link)).unwrap();
     for n in 1.. {
         let scene = base.copy();
-        assert!(scene.act_wired(Tripwire::at(n), Mode::Run, restarted).is_err());
+        let wire = Tripwire::at(n);
+        let _ = scene.act_wired(wire.clone(), Mode::Run, restarted);
+        assert!(wire.died());
         if spec(&scene).stage == Stage::Surge {
             scene.recover(Tripwire::default()).unwrap();
             assert_ne!(std::fs::read_link(scene.real(link)).unwrap(), start);
@@ -230,5 +231,4 @@ fn what_the_administrator_says_of_health_comes_before_what_the_release_says() {
     let health = spec.health_of(&spec.live.as_ref().unwrap().1);
     assert_eq!((health.path.as_deref(), health.status, health.timeout), (Some("/up"), Some(204), Some(120)));
     assert_eq!(spec.drain(), 5);
-    assert_eq!(findings(&scene), [""; 0]);
 }

@@ -156,6 +156,9 @@ impl Systemd for Fake {
             Ok(())
         })
     }
+    fn forget(&mut self, unit: &UnitName) -> Result<()> {
+        self.stop(unit)
+    }
     fn list(&self) -> Result<BTreeMap<String, UnitStatus>> {
         let running = |u: &String| (u.clone(), UnitStatus { active: "active".into(), sub: "running".into() });
         let state = self.world.state();

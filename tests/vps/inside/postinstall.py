@@ -65,6 +65,13 @@ def homes():
     return found
 
 
+def roots():
+    found = os.listdir("/root")
+    if not found:
+        raise Fine("an empty one")
+    return found
+
+
 def around():
     found = sorted(os.listdir(f"/home/{me}")) + sorted(os.listdir(f"/home/{me}/releases"))
     if found == ["releases", os.path.basename(here)]:
@@ -242,7 +249,7 @@ TRIES = {
     "write the kernel's settings": lambda: write("/proc/sys/kernel/core_pattern"),
     "write a control group": lambda: os.mkdir("/sys/fs/cgroup/systemd/evil"),
     "read /etc/shadow": lambda: read("/etc/shadow"),
-    "read /root": lambda: os.listdir("/root"),
+    "read /root": roots,
     "read HostKit's configuration": lambda: os.listdir("/etc/hostkit"),
     "read the master key": lambda: read("/etc/hostkit/master.key"),
     "read the registry": lambda: read("/var/lib/hostkit/registry.db"),
@@ -266,11 +273,11 @@ TRIES = {
     "have privileges": privileges,
     "hear packets": packets,
     "send raw packets": raw,
-    "change the packet filter": lambda: run("nft", "flush", "ruleset"),
+    "change the packet filter": lambda: run("/usr/sbin/nft", "flush", "ruleset"),
     "read the disk": lambda: [read(path) for path in glob.glob("/dev/[sv]d*")] or read("/dev/sda"),
     "read the kernel's memory": lambda: read("/dev/kmsg"),
     "be more important than others": lambda: os.nice(-20),
-    "be spared when memory runs out": lambda: open("/proc/self/oom_score_adj", "w").write("-1000"),
+    "be spared when memory runs out": lambda: open("/proc/self/oom_score_adj", "wb", 0).write(b"-1000"),
     "leave a core dump": core,
     "fork without end": forks,
     "write a huge file": large_file,

@@ -135,7 +135,8 @@ impl Bench {
         let cancelled = session.host.root.meta(&self.name.build_cancelled())?.is_some();
         session.host.root.remove(&self.name.build_cancelled())?;
         match ending {
-            Ending::Done => Ok(()),
+            // It may have come to its end just then.
+            Ending::Done if !cancelled => Ok(()),
             _ if cancelled => bail!(self.cancelled()),
             Ending::Failed(127) if known.is_none() => bail!(missing(&job.argv[0])),
             ending => bail!(self.fault(command, &ending)),
