@@ -104,10 +104,10 @@ mod tests {
     }
 
     #[test]
-    fn only_what_writes_nothing_and_tells_nothing_is_for_anybody() {
+    fn only_what_writes_nothing_and_tells_nothing_of_the_host_is_for_anybody() {
         let anybody =
             super::super::catalogue().into_iter().filter(|(_, policy, _)| *policy == Policy::Anyone);
-        assert_eq!(anybody.map(|(name, ..)| name).collect::<Vec<_>>(), ["completions", "help"]);
+        assert_eq!(anybody.map(|(name, ..)| name).collect::<Vec<_>>(), ["detect", "completions", "help"]);
     }
 
     #[test]

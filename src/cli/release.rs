@@ -23,6 +23,7 @@ use crate::{
     },
     operation::{
         deploy::{Deployed, Upload, deploy, size},
+        probation::{Watched, watch},
         retreat::Data,
         rollback::{Swapped, With, foresee, go_back},
         session::{Mode, Outcome},
@@ -206,6 +207,9 @@ pub(crate) struct RollbackArgs {
     /// Wait for somebody else who works on the project, for so many seconds
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "600")]
     wait: Option<u64>,
+    /// Only if this release is live and crashes again and again
+    #[arg(long, value_name = "RELEASE", hide = true)]
+    probation: Option<ReleaseId>,
     /// Bring this version of the environment, as `hostkit env history` lists them
     #[arg(long, value_name = "VERSION")]
     env: Option<u32>,
@@ -263,6 +267,9 @@ impl Verb for RollbackArgs {
     }
     fn run(self, cx: &mut Context) -> Result<Answer> {
         cx.patience = patience(self.wait);
+        if let Some(watched) = &self.probation {
+            return probation(cx, &self.name, watched);
+        }
         let mode = if self.dry_run { Mode::DryRun } else { Mode::Run };
         let (with, data) = (self.with(), self.data(self.yes || cx.agreed));
         let (outcome, swapped, planned) = cx.session(mode, |session| {
@@ -274,6 +281,15 @@ impl Verb for RollbackArgs {
         }
         Ok(gone_back(outcome, &swapped))
     }
+}
+
+/// Looks at a release that went live a moment ago.
+fn probation(cx: &mut Context, name: &ProjectName, id: &ReleaseId) -> Result<Answer> {
+    Ok(match cx.session(Mode::Run, |session| watch(session, name, id))? {
+        Watched::TakenBack(swapped) => gone_back(Outcome::Changed, &swapped),
+        Watched::Well => Answer::new(format!("{id} runs well"), json!({ "release": id })),
+        Watched::Over => Answer::new(format!("{id} is not watched any more"), json!({ "release": id })),
+    })
 }
 
 fn gone_back(outcome: Outcome, swapped: &Swapped) -> Answer {

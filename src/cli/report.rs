@@ -163,7 +163,7 @@ fn failed(
             "schema": SCHEMA, "ok": false, "command": name, "changed": false, "project": subject, "data": Value::Null,
             "warnings": warnings.iter().map(|w| json!({ "message": w })).collect::<Vec<_>>(),
             "error": { "code": code, "exit": exit, "message": fault.message, "context": around, "state": state,
-                       "hint": fault.next.first() },
+                       "hint": fault.next.first(), "why": fault.why },
             "next": fault.next,
         });
         print(&envelope.to_string());
@@ -173,6 +173,9 @@ fn failed(
     tell(&format!("error: {} [{code}]", lines.next().unwrap_or_default()));
     for line in lines {
         tell(&format!("  {line}"));
+    }
+    if let Some(why) = &fault.why {
+        tell(&format!("  why: {why}"));
     }
     for cause in around {
         tell(&format!("  while {cause}"));

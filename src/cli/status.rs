@@ -121,7 +121,15 @@ fn one(session: &mut Session<'_>, name: &ProjectName) -> Result<Answer> {
             release.created_by
         ));
     }
+    if let Some(fallen) = &spec.rails.fallen {
+        let (release, at, why) = (&fallen.release, &fallen.at, &fallen.why);
+        text.push_str(&format!("\nnote     {release} was taken back by itself at {at}: {why}"));
+    }
+    if let Some(since) = &spec.rails.paused {
+        text.push_str(&format!("\nnote     deploys are paused since {since}: `hostkit resume {name}`"));
+    }
     let mut all = data(&spec);
+    all["rails"] = json!(spec.rails);
     all["state"] = json!(state);
     all["health"] = json!(processes.iter().find_map(|process| process.health.as_ref()));
     let shown = processes.iter().map(|p| json!({ "unit": p.unit, "state": p.state, "health": p.health }));

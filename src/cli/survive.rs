@@ -78,12 +78,11 @@ impl Call {
 
 /// `deploy attach NAME` is `attach NAME`: `deploy` itself takes a project and flags.
 pub(super) fn rename(argv: &mut Vec<OsString>) {
-    if let [_, verb, word, name, ..] = argv.as_slice()
-        && verb == "deploy"
-        && word == "attach"
-        && !name.as_bytes().starts_with(b"-")
-    {
-        argv.remove(1);
+    let is_attach = |words: &[OsString]| {
+        words[0] == "deploy" && words[1] == "attach" && !words[2].as_bytes().starts_with(b"-")
+    };
+    if let Some(at) = argv.windows(3).position(is_attach) {
+        argv.remove(at);
     }
 }
 
@@ -294,6 +293,7 @@ mod tests {
             renamed(&["hostkit", "deploy", "attach", "--source", "."]),
             "hostkit deploy attach --source ."
         );
+        assert_eq!(renamed(&["hostkit", "--json", "deploy", "attach", "blog"]), "hostkit --json attach blog");
         assert_eq!(renamed(&["hostkit", "deploy", "blog"]), "hostkit deploy blog");
     }
 

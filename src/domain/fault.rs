@@ -129,12 +129,21 @@ pub struct Fault {
     pub message: String,
     /// Commands or advice that lead on, most useful first.
     pub next: Vec<String>,
+    /// Why, where that follows from facts that HostKit knows and is no guess.
+    #[serde(default)]
+    pub why: Option<String>,
 }
 
 impl Fault {
     /// A fault that says what is wrong.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), next: Vec::new() }
+        Self { code, message: message.into(), next: Vec::new(), why: None }
+    }
+    /// Says why, if that is known.
+    #[must_use]
+    pub fn because(mut self, why: Option<String>) -> Self {
+        self.why = why;
+        self
     }
     /// Adds something to type or do next.
     #[must_use]

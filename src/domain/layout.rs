@@ -376,6 +376,14 @@ impl ProjectName {
     pub fn deploy_key(&self, uid: u32) -> HostPath {
         host::secrets().join(&format!("{self}.{uid}.deploy-key"))
     }
+    /// The unit that looks whether a new release crashes.
+    pub fn probation_unit(&self, id: &ReleaseId) -> UnitName {
+        UnitName(format!("hostkit-{self}_probation-{id}.service"))
+    }
+    /// The timer that starts it.
+    pub fn probation_timer(&self, id: &ReleaseId) -> UnitName {
+        UnitName(format!("hostkit-{self}_probation-{id}.timer"))
+    }
     /// The unit that its migrations run in.
     pub fn release_unit(&self) -> UnitName {
         UnitName(format!("hostkit-{self}_release.service"))

@@ -16,3 +16,4 @@ pub mod runtime;
 pub mod secret;
 pub mod shared_dir;
 pub mod sql_name;
+pub mod veil;

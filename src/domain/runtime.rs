@@ -19,7 +19,7 @@ pub enum Runtime {
     Python,
     /// A Next.js application.
     Nextjs,
-    /// A PHP application, run by php-fpm behind nginx.
+    /// A PHP application.
     Php,
     /// A Ruby application.
     Ruby,

@@ -14,7 +14,6 @@ use crate::{
     project::{
         Launch, ProjectSpec, Recipe,
         detect::{self, App, Asked},
-        php,
         process::Process,
         toolchain,
     },
@@ -54,10 +53,6 @@ pub(super) fn recognise(
 pub(super) fn prepare(host: &Host, spec: &ProjectSpec, tree: &Tree, app: App) -> Result<Ready> {
     if app.runtime == Runtime::Python && !tree.is_taken(".venv") {
         venv(host, spec, tree)?;
-    }
-    if app.runtime == Runtime::Php && !tree.is_taken(php::FILE) {
-        tree.mkdir(".hostkit", spec.uid)?;
-        tree.write(php::FILE, php::CONFIG, spec.uid)?;
     }
     if let Some(dir) = app.web_root.as_deref()
         && !tree.is_dir(dir)

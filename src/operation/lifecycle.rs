@@ -316,6 +316,7 @@ pub fn collect(session: &mut Session<'_>) -> Result<usize> {
         } else if let Ok(_held) = session.enter(row.spec.name.as_str(), "gc") {
             doom(session, row)?;
             backup::outlive(session, &row.spec)?;
+            session.host.root.shred(&row.spec.name.calls(row.spec.uid))?;
             redis::shred(session, &row.spec)?;
             gone += 1;
         }

@@ -10,6 +10,7 @@ pub mod init;
 pub mod inspect;
 mod launch;
 pub mod lifecycle;
+pub mod probation;
 pub mod provision;
 pub mod recovery;
 pub mod redis;

@@ -145,13 +145,12 @@ impl Session<'_> {
                 self.host.root.remove(&backups.join(&entry))?;
             }
         }
-        // Before what it writes to goes away under it.
-        let unit = name.build_unit();
-        if invocation(&self.host.root, &unit)?.is_some() {
-            self.host.systemd.stop(&unit)?;
-        }
-        if self.host.root.meta(&name.build_env())?.is_some() {
-            self.host.root.remove(&name.build_env())?;
+        // Before what it writes to goes away under it. The file says that a build has begun and nobody saw
+        // its end.
+        let (unit, begun) = (name.build_unit(), name.build_env());
+        if self.host.root.meta(&begun)?.is_some() || invocation(&self.host.root, &unit)?.is_some() {
+            self.host.systemd.forget(&unit)?;
+            self.host.root.remove(&begun)?;
         }
         // What a migration has begun nobody waits for any more.
         if invocation(&self.host.root, &name.release_unit())?.is_some() {

@@ -209,6 +209,13 @@ fn examine_backups(session: &Session<'_>, name: &str, seen: &Seen, survey: &mut 
         survey.find(name, "handover", problem, format!("hostkit repair {name}"));
     }
     survey.checks += 2 + usize::from(row.spec.backups.is_some());
+    if let Some(fallen) = &row.spec.rails.fallen {
+        let problem = format!("was taken back by itself at {}: {}", fallen.at, fallen.why);
+        survey.find(name, format!("release {}", fallen.release), problem, format!("hostkit logs {name}"));
+    }
+    if let Some(since) = &row.spec.rails.paused {
+        survey.find(name, "deploys", format!("are paused since {since}"), format!("hostkit resume {name}"));
+    }
     if let Some((id, why)) = damaged(session, &row.spec)? {
         survey.find(name, format!("backup:{id}"), why, format!("hostkit backup create {name}"));
     }

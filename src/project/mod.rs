@@ -8,7 +8,6 @@ pub mod example;
 pub mod framework;
 mod health;
 mod phase;
-pub mod php;
 mod place;
 pub mod process;
 mod procfile;

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{DataService, ProjectSpec};
+use super::{DataService, ProjectSpec, service::SANDBOX};
 use crate::{
     domain::{
         env::EnvKey,
@@ -232,35 +232,11 @@ UMask=0077
 RuntimeDirectory=hostkit-redis-{name}
 RuntimeDirectoryMode=0700
 LimitNOFILE=65535
-NoNewPrivileges=yes
-CapabilityBoundingSet=
-ProtectSystem=strict
 ReadWritePaths={}
-ProtectHome=yes
-PrivateTmp=yes
-PrivateDevices=yes
-ProtectClock=yes
-ProtectControlGroups=yes
-ProtectHostname=yes
-ProtectKernelLogs=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
-ProtectProc=invisible
 RemoveIPC=yes
-RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
-IPAddressDeny=any
-IPAddressAllow=localhost
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-LockPersonality=yes
-MemoryDenyWriteExecute=yes
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
-SystemCallFilter=~@privileged @resources
 NoExecPaths=/
 ExecPaths=/usr/bin/redis-server /usr/lib /lib
-
+{SANDBOX}
 [Install]
 WantedBy=multi-user.target
 ",

@@ -6,6 +6,35 @@ use crate::{
     resource::Any,
 };
 
+/// What every daemon of HostKit's is kept from, whatever it serves: it sees nobody else's files and
+/// processes, speaks to this machine alone, and can become nothing more.
+pub(super) const SANDBOX: &str = "\
+NoNewPrivileges=yes
+CapabilityBoundingSet=
+ProtectSystem=strict
+ProtectHome=yes
+ProtectProc=invisible
+ProtectClock=yes
+ProtectControlGroups=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+PrivateDevices=yes
+PrivateTmp=yes
+IPAddressDeny=any
+IPAddressAllow=localhost
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @resources
+";
+
 /// A service that a project stores things in: a database, Redis, a bucket.
 pub trait DataService {
     /// What it is made of, in the order it goes up.

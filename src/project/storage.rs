@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{DataService, ProjectSpec};
+use super::{DataService, ProjectSpec, service::SANDBOX};
 use crate::{
     domain::{
         env::EnvKey,
@@ -198,34 +198,10 @@ Restart=always
 RestartSec=1
 LimitNOFILE=65536
 OOMScoreAdjust=-100
-NoNewPrivileges=yes
-CapabilityBoundingSet=
 AmbientCapabilities=
-ProtectSystem=strict
-ProtectHome=yes
-ProtectProc=invisible
-ProtectClock=yes
-ProtectHostname=yes
-ProtectKernelLogs=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
-ProtectControlGroups=yes
-PrivateDevices=yes
-PrivateTmp=yes
 PrivateUsers=yes
 InaccessiblePaths=-{etc}/secrets -{etc}/master.key
-IPAddressDeny=any
-IPAddressAllow=localhost
-RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-LockPersonality=yes
-MemoryDenyWriteExecute=yes
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
-SystemCallFilter=~@privileged @resources
-
+{SANDBOX}
 [Install]
 WantedBy=multi-user.target
 "

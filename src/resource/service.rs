@@ -5,6 +5,7 @@
 //! the next plan.
 
 use std::{
+    collections::BTreeSet,
     io::{Read, Seek, SeekFrom},
     time::Duration,
 };
@@ -20,7 +21,7 @@ use crate::{
     },
     system::{
         Host, UnitStatus, process,
-        systemd::{Invocation, invocation},
+        systemd::{Invocation, Postmortem, invocation},
     },
 };
 
@@ -97,8 +98,11 @@ impl Service {
             refuse_taken_port(health, host)?;
         }
         let log_from = host.root.meta(&self.log)?.map_or(0, |m| m.size);
+        let before = host.net.ports_of(health.uid)?;
         host.systemd.restart(&self.unit)?;
-        await_health(&self.unit, health, host).map_err(|e| self.explain(e, log_from, host))
+        await_health(&self.unit, health, host)
+            .map_err(|e| wrong_port(e, health, &before, host))
+            .map_err(|e| self.explain(e, log_from, host))
     }
 
     /// What it has complained of since it was started.
@@ -125,6 +129,36 @@ impl Service {
             Err(error) => error,
         }
     }
+}
+
+/// Says of a process that does not answer on which other port it has begun to listen.
+fn wrong_port(error: anyhow::Error, health: &Health, before: &BTreeSet<u16>, host: &Host) -> anyhow::Error {
+    let mut fault = match error.downcast::<Fault>() {
+        Ok(fault) if fault.code == Code::Unhealthy && fault.why.is_none() => fault,
+        Ok(fault) => return fault.into(),
+        Err(error) => return error,
+    };
+    let now = host.net.ports_of(health.uid).unwrap_or_default();
+    if !now.contains(&health.port)
+        && let Some(other) = now.difference(before).next()
+    {
+        fault.why = Some(format!("it listens on port {other}, and $PORT is {}", health.port));
+    }
+    fault.into()
+}
+
+/// Why a process ended, where systemd's word on it leaves no doubt.
+fn cause(end: &Postmortem) -> Option<String> {
+    let why = match (end.result.as_str(), end.status.as_str()) {
+        ("oom-kill", _) => "it took more memory than there was (OOM)",
+        (_, "exit status 203") => "the program of its start command is not there, or cannot be executed",
+        (_, "exit status 200") => "the directory it starts in is not there",
+        (_, "signal 31") => "it made a system call that its sandbox forbids (signal 31)",
+        (_, "signal 11") => "it crashed: an invalid use of memory (signal 11)",
+        (_, "signal 6") => "it gave up by itself (signal 6)",
+        _ => return None,
+    };
+    Some(why.to_owned())
 }
 
 fn refuse_taken_port(health: &Health, host: &Host) -> Result<()> {
@@ -206,10 +240,13 @@ fn require_running(unit: &UnitName, started: Option<&String>, host: &Host) -> Re
         return Ok(());
     }
     let end = host.systemd.postmortem(unit)?;
-    bail!(Fault::new(
-        Code::Unhealthy,
-        format!("the process of `{unit}` ended ({}, {})", end.result, end.status)
-    ))
+    bail!(
+        Fault::new(
+            Code::Unhealthy,
+            format!("the process of `{unit}` ended ({}, {})", end.result, end.status)
+        )
+        .because(cause(&end))
+    )
 }
 
 /// Sees that a process which has answered goes on for as long as it must.

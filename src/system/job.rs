@@ -131,6 +131,24 @@ pub(super) fn detach(job: &Job, stdin: bool) -> Result<()> {
         .context("starting a unit for the work")
 }
 
+/// Has a timer that is gone after the next boot run a job again and again.
+pub(super) fn repeat(job: &Job, every: Duration) -> Result<()> {
+    let seconds = every.as_secs();
+    let mut arguments = vec![
+        "--quiet".to_owned(),
+        format!("--unit={}", job.unit),
+        format!("--description={}", job.description),
+        format!("--on-active={seconds}s"),
+        format!("--on-unit-inactive={seconds}s"),
+        "--timer-property=AccuracySec=1s".to_owned(),
+        "--service-type=oneshot".to_owned(),
+    ];
+    arguments.extend(job.settings.iter().map(|line| format!("--property={line}")));
+    arguments.push("--".to_owned());
+    arguments.extend(job.argv.iter().cloned());
+    Tool::find("systemd-run", "systemd")?.run(&arguments).map(drop).context("starting a timer")
+}
+
 /// Asks the main process of a job to stop.
 pub(super) fn interrupt(unit: &UnitName) -> Result<()> {
     systemctl()?.output(["kill", "--kill-who=main", "--signal=SIGINT", unit.as_str()]).map(drop)

@@ -1,6 +1,7 @@
 //! What listens on this host's loopback, and what answers there.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     io::{ErrorKind, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
@@ -16,6 +17,8 @@ const STATUS_LINE: usize = 64;
 pub trait Net: fmt::Debug {
     /// The account whose process is asked when `127.0.0.1:port` is, or `None`.
     fn listener(&self, port: u16) -> Result<Option<u32>>;
+    /// The ports that processes of an account listen on.
+    fn ports_of(&self, uid: u32) -> Result<BTreeSet<u16>>;
     /// Whether a process takes what other hosts send to `port`.
     fn is_exposed(&self, port: u16) -> Result<bool>;
     /// Whether anybody is connected to what listens on `port`.
@@ -83,6 +86,10 @@ impl Net for Loopback {
         let tables = tables()?;
         let mut all = tables.iter().flat_map(|t| listeners(t));
         Ok(all.find(|l| l.port == port && l.local).map(|l| l.uid))
+    }
+    fn ports_of(&self, uid: u32) -> Result<BTreeSet<u16>> {
+        let tables = tables()?;
+        Ok(tables.iter().flat_map(|t| listeners(t)).filter(|l| l.uid == uid).map(|l| l.port).collect())
     }
     fn is_exposed(&self, port: u16) -> Result<bool> {
         let tables = tables()?;

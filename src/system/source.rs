@@ -241,7 +241,7 @@ impl Source for Packer {
             Ok(word) => {
                 let code =
                     Code::ALL.iter().copied().find(|c| c.text() == word.code).unwrap_or(Code::Internal);
-                Err(Fault { code, message: word.message, next: word.next }.into())
+                Err(Fault { code, message: word.message, next: word.next, why: None }.into())
             }
             Err(_) => bail!("the source's reader failed: {}", said.trim()),
         }

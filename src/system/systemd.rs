@@ -3,7 +3,7 @@
 //! Whether a unit runs, and since when, is read from the link that systemd keeps for every unit that
 //! is up: that needs no child process. What changes a unit goes through `systemctl`.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use anyhow::{Context, Result};
 
@@ -51,6 +51,8 @@ pub trait Systemd: fmt::Debug {
     fn restart(&mut self, unit: &UnitName) -> Result<()>;
     /// Stops a unit; fine when it does not run.
     fn stop(&mut self, unit: &UnitName) -> Result<()>;
+    /// Stops a unit that was made for once, and forgets how it ended.
+    fn forget(&mut self, unit: &UnitName) -> Result<()>;
     /// Every unit of HostKit's that systemd knows, in one call.
     fn list(&self) -> Result<BTreeMap<String, UnitStatus>>;
     /// How a unit ended.
@@ -63,6 +65,11 @@ pub trait Systemd: fmt::Debug {
     /// Starts a program in a unit of its own that outlives this process. With `stdin` it reads what this
     /// process would have read.
     fn detach(&mut self, job: &Job, stdin: bool) -> Result<()>;
+    /// Runs a program every so often until its timer is stopped, or the host is. The timer has the name of
+    /// the program's unit.
+    fn repeat(&mut self, job: &Job, every: Duration) -> Result<()>;
+    /// How often systemd has started a unit again by itself since somebody started it.
+    fn restarts(&self, unit: &UnitName) -> Result<u32>;
     /// Asks the main process of a unit to stop, as Ctrl-C does.
     fn interrupt(&mut self, unit: &UnitName) -> Result<()>;
     /// Checks a unit file's text with systemd's own judge.
@@ -122,6 +129,12 @@ impl Systemd for Systemctl {
         systemctl()?.run(["stop", "--quiet", unit.as_str()]).with_context(|| format!("stopping `{unit}`"))?;
         Ok(())
     }
+    fn forget(&mut self, unit: &UnitName) -> Result<()> {
+        // One that has ended well is not there, and says so.
+        systemctl()?.output(["stop", "--quiet", unit.as_str()])?;
+        systemctl()?.output(["reset-failed", unit.as_str()])?;
+        Ok(())
+    }
     fn list(&self) -> Result<BTreeMap<String, UnitStatus>> {
         let ran =
             systemctl()?.run(["list-units", "--all", "--plain", "--no-legend", "--no-pager", "hostkit-*"])?;
@@ -135,6 +148,13 @@ impl Systemd for Systemctl {
     }
     fn detach(&mut self, job: &Job, stdin: bool) -> Result<()> {
         job::detach(job, stdin)
+    }
+    fn repeat(&mut self, job: &Job, every: Duration) -> Result<()> {
+        job::repeat(job, every)
+    }
+    fn restarts(&self, unit: &UnitName) -> Result<u32> {
+        let ran = systemctl()?.run(["show", "--value", "-p", "NRestarts", unit.as_str()])?;
+        Ok(ran.stdout.trim().parse().unwrap_or_default())
     }
     fn interrupt(&mut self, unit: &UnitName) -> Result<()> {
         job::interrupt(unit)

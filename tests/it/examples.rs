@@ -20,9 +20,11 @@ const ASK: &[&str] = &[
     "hostkit secrets set blog API_KEY",
 ];
 /// What ends otherwise because of what the project has: a bucket of its own.
-const HAS: &[&str] = &["hostkit storage attach"];
-/// What asks a provider whom nobody plays here.
-const REFUSED: &[&str] = &["hostkit backup target --endpoint"];
+const HAS: &[&str] = &["hostkit storage attach", "hostkit rollback blog --with-db"];
+/// What looks for work in a unit of its own, and there are no units here.
+const NOWHERE: &[&str] = &["hostkit attach blog"];
+/// What asks a provider whom nobody plays here, or needs a program that is not there.
+const REFUSED: &[&str] = &["hostkit backup target --endpoint", "hostkit deploy blog --git"];
 /// What does not end by itself.
 const ENDLESS: &[&str] = &["hostkit logs api -f"];
 /// How `Scene` shows a release that an example names.
@@ -150,6 +152,7 @@ fn every_example_does_what_it_says() {
                 c if ASK.contains(&c) => Some(2),
                 c if HAS.iter().any(|has| c.starts_with(has)) => Some(5),
                 c if REFUSED.iter().any(|refused| c.starts_with(refused)) => Some(6),
+                c if NOWHERE.contains(&c) => Some(4),
                 c if ENDLESS.contains(&c) => None,
                 _ => Some(0),
             };

@@ -4,7 +4,7 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
-    sync::OnceLock,
+    sync::{Mutex, OnceLock, PoisonError},
 };
 
 use sha2::{Digest, Sha256};
@@ -20,6 +20,8 @@ const PACKAGES: &str = "vps-packages";
 const INSTALLED: &str = "vps-installed";
 /// Garage and a client for it. It lies under the other layers: what runs there must not be covered.
 const GARAGE: &str = "vps-garage";
+/// What applications of all kinds are made with. It lies under the other layers as well.
+const TOOLS: &str = "vps-tools";
 /// The domain under which projects answer.
 pub(crate) const DOMAIN: &str = "example.test";
 
@@ -37,8 +39,15 @@ pub(crate) fn binary() -> Option<PathBuf> {
     None
 }
 
-/// Boots a server with the program installed, and with Garage if it is wanted.
-pub(crate) fn boot(binary: &Path, garage: bool) -> Server {
+/// What a server is to have besides the program.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Extras {
+    pub(crate) garage: bool,
+    pub(crate) tools: bool,
+}
+
+/// Boots a server with the program installed, and with what else is wanted.
+pub(crate) fn boot(binary: &Path, extras: Extras) -> Server {
     // Made once; when it fails, it fails once, and every test says why.
     static LAYER: OnceLock<Result<(), String>> = OnceLock::new();
     let made = LAYER.get_or_init(|| {
@@ -49,11 +58,33 @@ pub(crate) fn boot(binary: &Path, garage: bool) -> Server {
     if let Err(why) = made {
         panic!("no server with HostKit could be made: {why}");
     }
-    if garage {
+    let mut layers = Vec::new();
+    if extras.garage {
         prepare_garage();
-        return Server::up(&[GARAGE, INSTALLED]);
+        layers.push(GARAGE);
     }
-    Server::up(&[INSTALLED])
+    if extras.tools {
+        prepare_tools();
+        layers.push(TOOLS);
+    }
+    layers.push(INSTALLED);
+    Server::up(&layers)
+}
+
+fn prepare_tools() {
+    // Several tests begin at once.
+    static MAKING: Mutex<()> = Mutex::new(());
+    let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    let script = read(&root().join("tests/vps/inside/tools.sh"));
+    let whole = key(&[&script]);
+    if server::has_layer(TOOLS, &whole) {
+        return;
+    }
+    eprintln!("installing tools into the layer `{TOOLS}` (once)");
+    let server = Server::up(&[]);
+    let left = server.run(&["sh", "-s"].map(str::to_owned), script);
+    assert!(left.status.success(), "installing tools: {}", String::from_utf8_lossy(&left.stderr));
+    server.save(TOOLS, &whole);
 }
 
 fn prepare_garage() {

@@ -187,7 +187,8 @@ fn deploy(vps: &Vps, kills: u64) -> Histogram {
     vps.put("/root/next", &Source::example("node").version(100));
     vps.hostkit(["provision", "blog", "--node"]).ok();
     let mut trial = Trial::new(vps, "deploy", kills);
-    let words = ["deploy", "blog", "--source", "/root/next"];
+    // In the process that is killed, and more often than a person would.
+    let words = ["--foreground", "deploy", "blog", "--source", "/root/next", "--override-ratelimit"];
     let mut live = 100;
     let mut before = trial.undisturbed(&words);
     for _ in 0..6 {
@@ -219,7 +220,7 @@ fn set_version(vps: &Vps, number: u32) {
 fn rollback(vps: &Vps, kills: u64) -> Histogram {
     let mut trial = Trial::new(vps, "rollback", kills);
     let ids = vps.sh("ls /home/blog/releases | tail -n 2").ok().lines();
-    let words = |to: usize| ["rollback", "blog", ids[to].as_str()];
+    let words = |to: usize| ["--foreground", "rollback", "blog", ids[to].as_str()];
     let mut states = [trial.undisturbed(&words(0)), trial.undisturbed(&words(1))];
     states[0] = trial.undisturbed(&words(0));
     let mut at = 0;

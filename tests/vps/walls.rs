@@ -51,7 +51,7 @@ fn a_shell_for_the_database_has_a_terminal_of_its_own() {
 
 /// Writes down whatever anybody says to PostgreSQL's port.
 const LISTENER: &str = "
-import socket, socketserver
+import socketserver
 class Ear(socketserver.BaseRequestHandler):
     def handle(self):
         self.request.settimeout(2)
@@ -75,7 +75,8 @@ fn whoever_listens_in_the_place_of_a_server_that_is_down_hears_nothing() {
     let address = url(&vps, "blog");
     vps.sh("systemctl stop postgresql").ok();
     vps.write("/srv/listener.py", LISTENER);
-    vps.sh("setsid runuser -u shop -- python3 /srv/listener.py >/dev/null 2>&1 & sleep 1").ok();
+    vps.sh("chmod 644 /srv/listener.py; setsid runuser -u shop -- python3 /srv/listener.py >/root/ear 2>&1 & sleep 1").ok();
+    vps.sh("ss -Hltn 'sport = :5432' | grep 127.0.0.1").ok();
     for words in [
         &["db", "info", "blog"][..],
         &["db", "query", "blog", "SELECT 1"],

@@ -238,22 +238,31 @@ pub fn delete(session: &mut Session<'_>, name: &ProjectName, scope: Scope, id: &
     Ok(Outcome::Changed)
 }
 
+/// Those whose time is over. One that cannot be read is nobody's to judge.
+fn lapsed(session: &Session<'_>, all: &[Stored], scope: Scope) -> Vec<Stored> {
+    let of = all.iter().filter(|s| s.scope == scope);
+    let known: Vec<(BackupId, Reason)> =
+        of.clone().filter_map(|s| Some((s.id.clone(), s.inside.as_ref().ok()?.0))).collect();
+    let spare = spare(&known, session.host.clock.now());
+    of.filter(|s| spare.contains(&s.id)).cloned().collect()
+}
+
+/// Deletes the checkpoints whose time is over, before another one is made. The caller holds the lock.
+pub(super) fn lapse(session: &mut Session<'_>, spec: &ProjectSpec) -> Result<()> {
+    let all = stored(session, &spec.name, spec.uid)?;
+    for checkpoint in lapsed(session, &all, Scope::Checkpoint) {
+        session.host.root.remove(&checkpoint.path)?;
+    }
+    Ok(())
+}
+
 /// Deletes the backups and checkpoints whose time is over; says which.
 pub fn prune(session: &mut Session<'_>, name: &ProjectName) -> Result<Vec<Stored>> {
     let _held = session.enter(name.as_str(), "backup")?;
     let uid = session.project(name)?.spec.uid;
     let all = stored(session, name, uid)?;
-    let mut gone = Vec::new();
-    for scope in [Scope::Backup, Scope::Checkpoint] {
-        // One that cannot be read is nobody's to judge.
-        let known: Vec<(BackupId, Reason)> = all
-            .iter()
-            .filter(|s| s.scope == scope)
-            .filter_map(|s| Some((s.id.clone(), s.inside.as_ref().ok()?.0)))
-            .collect();
-        let spare = spare(&known, session.host.clock.now());
-        gone.extend(all.iter().filter(|s| s.scope == scope && spare.contains(&s.id)).cloned());
-    }
+    let mut gone = lapsed(session, &all, Scope::Backup);
+    gone.extend(lapsed(session, &all, Scope::Checkpoint));
     if session.mode == Mode::Run {
         for backup in &gone {
             session.host.root.remove(&backup.path)?;

@@ -17,6 +17,7 @@ use crate::{
         fault::{Code, Fault},
         layout::HostPath,
         release::ReleaseId,
+        veil::Veil,
     },
     event::Event,
     operation::{
@@ -63,27 +64,24 @@ pub(super) fn run(
         commands.push((migration, command));
     }
     if spec.database.is_some() {
+        backup::lapse(session, spec)?;
         phase.checkpoint = Some(backup::write(session, spec, Scope::Checkpoint, Reason::Deploy)?.id);
     }
     let file = spec.name.staging_env(&staged.id);
-    let text = Zeroizing::new(draft.whole(session)?.to_string());
+    let whole = draft.whole(session)?;
+    let veil = Veil::of(&whole);
+    let text = Zeroizing::new(whole.to_string());
     session.host.root.replace(&file, text.as_bytes(), Attr { uid: 0, gid: spec.uid, mode: 0o640 })?;
     let done = commands.into_iter().try_for_each(|(migration, command)| {
         let settings = settings(session, spec, &staged.id, &staged.launch, &command)?;
-        let argv = command.into();
-        migrate(
-            session,
-            spec,
-            migration,
-            Job {
-                unit: spec.name.release_unit(),
-                description: format!("HostKit project {}: {}", spec.name, migration.tool),
-                settings,
-                argv,
-                patience: Duration::from_secs(spec.rails.release_timeout.into()),
-            },
-            phase,
-        )
+        let job = Job {
+            unit: spec.name.release_unit(),
+            description: format!("HostKit project {}: {}", spec.name, migration.tool),
+            settings,
+            argv: command.into(),
+            patience: Duration::from_secs(spec.rails.release_timeout.into()),
+        };
+        migrate(session, spec, migration, &job, &veil, phase)
     });
     session.host.root.remove(&file)?;
     done
@@ -94,7 +92,8 @@ fn migrate(
     session: &mut Session<'_>,
     spec: &ProjectSpec,
     migration: &Migration,
-    job: Job,
+    job: &Job,
+    veil: &Veil,
     phase: &mut Phase,
 ) -> Result<()> {
     let command = Vec::<String>::from(migration.command.clone()).join(" ");
@@ -103,12 +102,13 @@ fn migrate(
     session.ui.emit(Event::Began { what: WHAT, detail: &format!("{tool}: {command}") });
     let mut last = VecDeque::new();
     let (systemd, ui) = (&mut session.host.systemd, &mut *session.ui);
-    let ran = systemd.run(&job, &mut |line| {
-        ui.emit(Event::Output { what: WHAT, line });
+    let ran = systemd.run(job, &mut |line| {
+        let line = veil.over(line);
+        ui.emit(Event::Output { what: WHAT, line: &line });
         if last.len() == LAST_WORDS {
             last.pop_front();
         }
-        last.push_back(line.to_owned());
+        last.push_back(line);
     });
     let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let failed = match &ran {

@@ -17,6 +17,7 @@ use self::{
 };
 use super::{
     lifecycle::retire,
+    probation,
     session::{Mode, Outcome, Session},
 };
 use crate::{
@@ -110,7 +111,12 @@ pub fn deploy(
     let spec = session.project(name)?.spec;
     let done = switch(session, &spec, staged, upload);
     match &done {
-        Ok(_) => retire(session, name),
+        Ok((_, deployed)) => {
+            retire(session, name);
+            if session.mode == Mode::Run {
+                probation::begin(session, &deployed.spec);
+            }
+        }
         Err(error) => rails.count(session, error),
     }
     if session.mode == Mode::DryRun || done.is_err() {

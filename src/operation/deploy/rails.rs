@@ -59,12 +59,14 @@ pub(super) fn check(session: &mut Session<'_>, spec: &ProjectSpec, over: bool) -
     let before = session.store.operations(spec.name.as_str(), VERB, 1)?.first().map_or(0, |row| row.id);
     let counted = Counted { name: spec.name.clone(), before };
     let Some(fault) = refusal(session, spec)? else { return Ok(counted) };
+    if session.mode == Mode::DryRun {
+        session.ui.emit(Event::Warned { message: &fault.message });
+        return Ok(counted);
+    }
     if !over {
         bail!(fault)
     }
-    if session.mode == Mode::Run {
-        session.note(spec.name.as_str(), "override", &fault.message)?;
-    }
+    session.note(spec.name.as_str(), "override", &fault.message)?;
     session.ui.emit(Event::Warned { message: &format!("{}; overridden", fault.message) });
     Ok(counted)
 }

@@ -53,7 +53,13 @@ pub(super) fn next_id(session: &Session<'_>, spec: &ProjectSpec) -> Result<Relea
         let id: ReleaseId = at.strftime(FORMAT).to_string().parse()?;
         let tree = release(&spec.name, spec.uid, &id);
         // A deploy that was undone is in no record, and its tree may still lie in the trash.
-        if session.host.root.meta(&tree.path)?.is_none() && session.host.root.meta(&tree.trash)?.is_none() {
+        // So may what a build wrote that came to nothing.
+        let places = [&tree.path, &tree.trash, &spec.name.build_log(&id)];
+        let mut taken = false;
+        for place in places {
+            taken |= session.host.root.meta(place)?.is_some();
+        }
+        if !taken {
             return Ok(id);
         }
         at = at.checked_add(second)?;

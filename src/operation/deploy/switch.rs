@@ -28,6 +28,8 @@ fn draft(session: &mut Session<'_>, spec: &ProjectSpec, staged: &Staged) -> Resu
     let stand = Stand { release: staged.id.clone(), env: draft.spec.env };
     draft.spec = draft.spec.standing(spec.lineage.len(), stand, staged.launch.clone());
     draft.spec.running = true;
+    // That one was taken back is news until the next one is there.
+    draft.spec.rails.fallen = None;
     draft.spec.shared.extend(staged.shared.iter().cloned());
     draft.generate(session, &staged.generated)?;
     draft.inject(session)?;

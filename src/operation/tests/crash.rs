@@ -5,9 +5,9 @@ use super::{
     backup::{backed_up, filled, gone_back, scheduled, spoiled, unscheduled},
     scene::{
         Act, Scene, Snapshot, brought_back, database_gone, database_made, deleted, deployed, deployed_alone,
-        deployed_migrated, deployed_otherwise, deployed_static, deployed_with_worker, env_set, injected,
-        provisioned, provisioned_bare, purged, restarted, rolled_back, rotated, scaled_down, scaled_up,
-        secret_set, secret_unset, stopped, written,
+        deployed_built, deployed_built_otherwise, deployed_migrated, deployed_otherwise, deployed_static,
+        deployed_with_worker, env_set, injected, provisioned, provisioned_bare, purged, restarted,
+        rolled_back, rotated, scaled_down, scaled_up, secret_set, secret_unset, stopped, written,
     },
 };
 use crate::{
@@ -22,6 +22,8 @@ const OPERATIONS: &[(&str, &[Act], Act)] = &[
     ("first deploy", &[provisioned_bare], deployed),
     ("deploy of another unit", &[provisioned_bare, deployed], deployed_otherwise),
     ("deploy of a static site", &[provisioned_bare, deployed], deployed_static),
+    ("deploy of what is built", &[provisioned_bare, deployed_built], deployed_built_otherwise),
+    ("delete of what was built", &[provisioned_bare, deployed_built], deleted),
     ("deploy with a migration", &[provisioned, deployed], deployed_migrated),
     ("rollback", &[provisioned_bare, deployed, deployed_otherwise], rolled_back),
     ("rollback from static", &[provisioned_bare, deployed, deployed_static], rolled_back),

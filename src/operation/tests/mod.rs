@@ -2,6 +2,7 @@
 
 mod attack;
 mod backup;
+mod build;
 mod crash;
 mod damaged;
 mod database;

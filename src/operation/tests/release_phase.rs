@@ -182,17 +182,17 @@ fn three_failures_in_a_row_are_followed_by_a_rest() {
     assert!(history.iter().any(|row| row.verb == "override"), "{history:?}");
     // One that went well ends the row of failures.
     scene.act(fine).unwrap();
-    scene.act_later(301, |s| fine(s)).unwrap();
+    scene.act_later(301, fine).unwrap();
 }
 
 #[test]
 fn a_rest_is_over_after_its_time_or_when_somebody_says_so() {
     let scene = having(&[failing, failing, failing]);
-    scene.act_later(299, |s| fine(s)).unwrap_err();
-    scene.act_later(300, |s| fine(s)).unwrap();
+    scene.act_later(299, fine).unwrap_err();
+    scene.act_later(300, fine).unwrap();
     let scene = having(&[failing, failing, failing]);
     scene.act_later(1, |s| resume(s, &"blog".parse()?).map(drop)).unwrap();
-    scene.act_later(2, |s| fine(s)).unwrap();
+    scene.act_later(2, fine).unwrap();
     let again = scene.act_later(3, |s| resume(s, &"blog".parse()?)).unwrap();
     assert_eq!(again.0, Outcome::Unchanged);
 }
@@ -202,13 +202,13 @@ fn ten_deploys_an_hour_are_enough_unless_the_project_may_have_more() {
     let scene = having(&[fine as Act; 10]);
     let error = scene.act(fine).unwrap_err();
     assert_eq!(code(&error), Code::RateLimited);
-    scene.act_later(3599, |s| fine(s)).unwrap_err();
+    scene.act_later(3599, fine).unwrap_err();
     let raised = scene.copy();
     let more = |s: &mut Session<'_>| set_rails(s, &"blog".parse()?, |rails| rails.hourly = 11).map(drop);
     raised.act(more).unwrap();
     raised.act(fine).unwrap();
     raised.act(fine).unwrap_err();
-    scene.act_later(3600, |s| fine(s)).unwrap();
+    scene.act_later(3600, fine).unwrap();
 }
 
 #[test]
@@ -229,14 +229,14 @@ fn many_failures_pause_a_project_that_wants_to_be_paused() {
         for _ in 0..5 {
             scene.act(|s| upload(s, "'node fail'", false, true)).unwrap_err();
         }
-        let error = scene.act_later(400, |s| fine(s));
+        let error = scene.act_later(400, fine);
         if !pause {
             error.unwrap();
             continue;
         }
         assert_eq!(code(&error.unwrap_err()), Code::Paused);
-        scene.act_later(86_400, |s| fine(s)).unwrap_err();
+        scene.act_later(86_400, fine).unwrap_err();
         scene.act_later(86_400, |s| resume(s, &"blog".parse()?).map(drop)).unwrap();
-        scene.act_later(86_401, |s| fine(s)).unwrap();
+        scene.act_later(86_401, fine).unwrap();
     }
 }

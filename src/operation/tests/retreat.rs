@@ -9,9 +9,12 @@ use crate::{
         release::ReleaseId,
     },
     operation::{
+        deploy::set_rails,
+        probation::{Watched, watch},
         retreat::Data,
         rollback::{Swapped, With, foresee, go_back},
-        session::{Outcome, Session},
+        session::{Mode, Outcome, Session},
+        survey::doctor,
     },
     system::Tripwire,
 };
@@ -95,7 +98,7 @@ fn code_and_database_go_back_together_or_not_at_all_wherever_the_power_goes() {
     let mut ends = [0, 0];
     for n in 1.. {
         let scene = base.copy();
-        if scene.act_wired(Tripwire::at(n), crate::operation::session::Mode::Run, back_with_data).is_ok() {
+        if scene.act_wired(Tripwire::at(n), Mode::Run, back_with_data).is_ok() {
             break;
         }
         scene.recover(Tripwire::default()).unwrap();
@@ -104,4 +107,52 @@ fn code_and_database_go_back_together_or_not_at_all_wherever_the_power_goes() {
         ends[usize::from(old)] += 1;
     }
     assert!(ends[1] > 20, "{ends:?}");
+}
+
+/// A deploy of `blog` that systemd had to start this often since.
+fn crashed(times: u32) -> Scene {
+    let scene = Scene::after(&[provisioned, deployed, deployed_migrated]);
+    scene.world.state().crashes.insert("hostkit-blog.service".into(), times);
+    scene
+}
+
+#[test]
+fn a_release_that_crashes_again_and_again_in_its_first_minutes_is_taken_back_once() {
+    for (times, later, taken) in [(2, 60, false), (3, 60, true), (9, 301, false)] {
+        let scene = crashed(times);
+        let newest = live(&scene);
+        assert_eq!(
+            scene.world.state().timers.last().unwrap(),
+            &format!("hostkit-blog_probation-{newest}.service")
+        );
+        let watched = scene.act_later(later, |s| watch(s, &"blog".parse()?, &newest)).unwrap();
+        assert_eq!(matches!(watched, Watched::TakenBack(_)), taken, "{times} in {later} s: {watched:?}");
+        assert_eq!(live(&scene) < newest, taken);
+        if !taken {
+            continue;
+        }
+        // Everybody who looks is told, and by whom.
+        let survey = scene.act_wired(Tripwire::default(), Mode::DryRun, |s| doctor(s, None)).unwrap();
+        assert!(survey.findings.iter().any(|f| f.problem.contains("taken back by itself")), "{survey:?}");
+        let history = scene.act(|s| s.store.history(Some("blog"), 10)).unwrap();
+        let back = history.iter().find(|row| row.verb == "rollback").unwrap();
+        assert_eq!(back.caller, "probation");
+        let log = std::fs::read_to_string(scene.real("/var/log/projects/blog/error.log")).unwrap();
+        assert!(log.contains(&format!("the release {newest} is taken back")), "{log}");
+        // The one before it is not watched, and it is not tried twice.
+        let again = scene.act_later(later + 1, |s| watch(s, &"blog".parse()?, &newest)).unwrap();
+        assert!(matches!(again, Watched::Over), "{again:?}");
+        scene.act(deployed).unwrap();
+        let survey = scene.act_wired(Tripwire::default(), Mode::DryRun, |s| doctor(s, None)).unwrap();
+        assert!(!survey.findings.iter().any(|f| f.problem.contains("taken back")), "{survey:?}");
+    }
+}
+
+#[test]
+fn a_first_release_is_not_watched_and_none_is_that_nobody_wants_watched() {
+    let scene = Scene::after(&[provisioned, deployed]);
+    assert!(scene.world.state().timers.is_empty());
+    scene.act(|s| set_rails(s, &"blog".parse()?, |rails| rails.probation = 0)).unwrap();
+    scene.act(deployed).unwrap();
+    assert!(scene.world.state().timers.is_empty());
 }

@@ -161,8 +161,10 @@ impl Scene {
         let mut state = self.world.state().clone();
         // Counters, and systemd's memory of files, which only shows in what it starts.
         (state.reloads, state.starts) = (0, 0);
+        state.built.clear();
         state.known.clear();
         state.jobs.clear();
+        state.timers.clear();
         // What nobody can have back any more, and `gc` comes for.
         if let Some(cluster) = &mut state.postgres {
             cluster.roles.retain(|name, _| !name.contains("_gone_"));
@@ -257,6 +259,8 @@ fn walk(root: &Path, at: &Path, into: &mut BTreeMap<String, String>) {
         ];
         // A key that was taken away is kept aside, as in a trash.
         if unimportant.iter().any(|u| name.starts_with(u))
+            // What a build wrote is kept, whatever came of it.
+            || name.starts_with("/var/log/projects/") && name.contains("/builds/")
             || Path::new(&name).extension().is_some_and(|e| e == "gone")
         {
             continue;
@@ -361,6 +365,17 @@ fn scaled(session: &mut Session<'_>, web: u16, worker: u16) -> Result<()> {
     scale(session, &"blog".parse()?, &[count("web", web), count("worker", worker)]).map(drop)
 }
 /// Another release that changes its database first.
+pub(super) fn deployed_built(session: &mut Session<'_>) -> Result<()> {
+    built(session, "[['write', 'lib/made.js', 'one'], ['say', 'hello']]").map(drop)
+}
+pub(super) fn deployed_built_otherwise(session: &mut Session<'_>) -> Result<()> {
+    built(session, "[['write', 'lib/made.js', 'two'], ['write', 'more.js', 'x']]").map(drop)
+}
+/// Deploys a source that these commands build.
+pub(super) fn built(session: &mut Session<'_>, commands: &str) -> Result<(Outcome, Deployed)> {
+    let toml = format!("start = 'node index.js'\nbuild = {commands}\n");
+    put(session, &[("index.js", "3"), ("package.json", "{}"), ("hostkit.toml", &toml)])
+}
 pub(super) fn deployed_migrated(session: &mut Session<'_>) -> Result<()> {
     let toml = "start = 'node index.js'\nrelease = 'node migrate.js'\n";
     put(session, &[("index.js", "3"), ("package.json", "{}"), ("hostkit.toml", toml)]).map(drop)

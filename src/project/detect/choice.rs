@@ -30,15 +30,15 @@ impl Given<'_> {
 /// What the source is: what was asked for, what `hostkit.toml` says, or what the files look like.
 pub(super) fn choose(files: &dyn Files, given: &Given<'_>) -> anyhow::Result<Draft> {
     if let Some(runtime) = given.asked.runtime {
-        return Ok(of_runtime(files, runtime)?.why(format!("the runtime {runtime} was asked for")));
+        return Ok(of_runtime(files, runtime)?.because(format!("the runtime {runtime} was asked for")));
     }
     if let Some(framework) = given.config.framework {
         let fact = format!("hostkit.toml says framework = \"{framework}\"");
-        return Ok(of_framework(files, framework)?.why(fact));
+        return Ok(of_framework(files, framework)?.because(fact));
     }
     if let Some(runtime) = given.config.runtime {
         let fact = format!("hostkit.toml says runtime = \"{runtime}\"");
-        return Ok(of_runtime(files, runtime)?.why(fact));
+        return Ok(of_runtime(files, runtime)?.because(fact));
     }
     for row in ROWS {
         let Some(mut draft) = row(files)? else { continue };

@@ -71,6 +71,12 @@ impl Draft {
         self
     }
 
+    /// Notes what decided before all else.
+    pub(super) fn because(mut self, fact: impl Into<String>) -> Self {
+        self.notes.why.insert(0, fact.into());
+        self
+    }
+
     /// Says which kind of the framework it is: `Next.js (standalone)`.
     pub(super) fn kind(mut self, kind: &str) -> Self {
         self.recipe.framework = format!("{} ({kind})", self.framework.title());

@@ -1,11 +1,13 @@
-//! PHP: Laravel, Symfony, and anything with an `index.php`; all of them run by php-fpm.
+//! PHP: Laravel, Symfony, and anything with an `index.php`.
+//!
+//! They are recognised, built and migrated. What serves them has to be said: HostKit runs no php-fpm yet.
 
 use serde_json::Value;
 
-use super::draft::{Draft, nothing_to_start};
+use super::draft::{Draft, Start, nothing_to_start};
 use super::{Framework, Runtime, Wanted, read_text};
+use crate::domain::fault::{Code, Fault};
 use crate::domain::files::Files;
-use crate::project::php::FPM;
 
 /// Laravel: `artisan`, and the framework among what it requires.
 pub(super) fn laravel(files: &dyn Files) -> anyhow::Result<Option<Draft>> {
@@ -71,9 +73,19 @@ fn index(root: &str) -> String {
     if root.is_empty() { "index.php".to_owned() } else { format!("{root}/index.php") }
 }
 
+/// What cannot be served by itself yet.
 fn served(mut draft: Draft, root: &str) -> Draft {
-    draft = draft.starts(FPM);
-    draft.web_root = (!root.is_empty()).then(|| root.to_owned());
+    let dir = if root.is_empty() { "." } else { root };
+    draft.start = Start::Unknown(
+        Fault::new(
+            Code::NothingDetected,
+            format!("this is an application in PHP ({}), and HostKit runs no php-fpm yet", draft.framework.title()),
+        )
+        .next("install a server for PHP that speaks HTTP, such as frankenphp, in /usr/local/bin")
+        .next(format!(
+            "and say so in hostkit.toml: start = \"frankenphp php-server --listen 127.0.0.1:$PORT --root {dir}\""
+        )),
+    );
     draft
 }
 

@@ -89,20 +89,33 @@ impl Pattern {
     }
 }
 
-/// Whether the parts of a pattern fit the names of a path; `**` fits any number of them.
+/// Whether the parts of a pattern fit the names of a path; `**` fits any number of them. Only the last
+/// `**` is ever tried again: whatever fits further on also fits where an earlier one ended sooner.
 fn fits(pattern: &[Vec<u8>], names: &[&[u8]]) -> bool {
-    match (pattern.split_first(), names.split_first()) {
-        (None, None) => true,
-        (Some((first, rest)), _) if first == b"**" => {
-            // At the end it fits everything inside, but not the directory itself.
-            if rest.is_empty() {
-                return !names.is_empty();
+    let (mut at, mut here) = (0, 0);
+    let mut again: Option<(usize, usize)> = None;
+    while here < names.len() {
+        match pattern.get(at) {
+            Some(part) if part == b"**" => {
+                // At the end it fits everything inside, but not the directory itself.
+                if at + 1 == pattern.len() {
+                    return true;
+                }
+                again = Some((at + 1, here));
+                at += 1;
+                continue;
             }
-            (0..=names.len()).any(|skipped| fits(rest, &names[skipped..]))
+            Some(part) if glob(part, names[here]) => {
+                (at, here) = (at + 1, here + 1);
+                continue;
+            }
+            _ => {}
         }
-        (Some((first, rest)), Some((name, names))) => glob(first, name) && fits(rest, names),
-        _ => false,
+        let Some((part, from)) = again else { return false };
+        again = Some((part, from + 1));
+        (at, here) = (part, from + 1);
     }
+    at == pattern.len()
 }
 
 /// Whether a pattern fits one name: `*`, `?`, `[a-z]` and `\` mean what they mean to git.

@@ -59,16 +59,19 @@ const FIXED: &[&str] = &[
     "LimitCORE=0",
     "LimitFSIZE=2G",
     "LimitNOFILE=65536",
+    // Whoever is ended has not succeeded, and nothing of a build is worth being asked politely.
     "KillMode=control-group",
+    "KillSignal=SIGKILL",
     "TimeoutStopSec=5",
     "UMask=0022",
 ];
 
-/// The words after `systemd-run`.
+/// The words after `systemd-run`. The unit is one that ends: for a daemon it would be a success to be ended
+/// by a signal.
 pub(super) fn arguments(job: &Job) -> Vec<String> {
     let Job { unit, account, tree, place, home, environment, bounds, .. } = job;
     let mut words: Vec<String> =
-        ["--quiet", "--wait", "--pipe", "--service-type=exec"].map(Into::into).into();
+        ["--quiet", "--wait", "--pipe", "--service-type=oneshot"].map(Into::into).into();
     words.push(format!("--unit={unit}"));
     let mut property = |text: String| words.extend(["-p".to_owned(), text]);
     property(format!("Description=HostKit: a build ({account})"));
@@ -85,7 +88,7 @@ pub(super) fn arguments(job: &Job) -> Vec<String> {
     property(format!("TasksMax={}", bounds.tasks));
     // The same once more by account: it holds wherever control groups do not.
     property(format!("LimitNPROC={}", bounds.tasks));
-    property(format!("RuntimeMaxSec={}", bounds.time.as_secs().max(1)));
+    property(format!("TimeoutStartSec={}", bounds.time.as_secs().max(1)));
     words.extend(["--", "/usr/bin/env", "--"].map(Into::into));
     // systemd would put its own environment's values in.
     words.extend(job.argv.iter().map(|word| word.replace('$', "$$")));

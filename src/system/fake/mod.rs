@@ -64,6 +64,9 @@ pub struct State {
     pub occupied: BTreeMap<u16, u32>,
     /// The object store.
     pub objects: objects::State,
+    /// The commands of builds that were run.
+    #[serde(default)]
+    pub built: Vec<String>,
     /// HostKit's table of the packet filter.
     #[serde(default)]
     pub firewall: Option<String>,
@@ -73,6 +76,12 @@ pub struct State {
     pub redis: BTreeMap<String, redis::Server>,
     /// What Redis servers that do not run have on the disk, by unit.
     pub dumps: BTreeMap<String, BTreeMap<u32, u64>>,
+    /// What is run again and again.
+    #[serde(default)]
+    pub timers: Vec<String>,
+    /// How often systemd had to start a unit again.
+    #[serde(default)]
+    pub crashes: BTreeMap<String, u32>,
     /// What ran once, as it was called.
     #[serde(default)]
     pub jobs: Vec<Vec<String>>,

@@ -52,7 +52,7 @@ impl Fake {
 }
 
 impl Fake {
-    /// What the programs of a fake build do: `write PATH TEXT…`, `say TEXT…`, `fail STATUS`, `starve`,
+    /// What the programs of a fake build do: `npm`, `write PATH TEXT…`, `say TEXT…`, `fail STATUS`, `starve`,
     /// `dawdle`, `hoard`. Every other program is missing.
     fn build(&self, job: &build::Job, hear: &mut dyn FnMut(&str)) -> Result<Ending> {
         let words: Vec<&str> = job.argv.iter().map(String::as_str).collect();
@@ -67,6 +67,12 @@ impl Fake {
             }
             ["say", text @ ..] => {
                 hear(&text.join(" "));
+                Ending::Done
+            }
+            ["npm", ..] => {
+                let dep = self.path(&job.tree.join("node_modules/dep").to_string());
+                std::fs::create_dir_all(&dep)?;
+                std::fs::write(dep.join("index.js"), "1")?;
                 Ending::Done
             }
             ["fail", status] => Ending::Failed(status.parse()?),
@@ -150,6 +156,9 @@ impl Systemd for Fake {
             Ok(())
         })
     }
+    fn forget(&mut self, unit: &UnitName) -> Result<()> {
+        self.stop(unit)
+    }
     fn list(&self) -> Result<BTreeMap<String, UnitStatus>> {
         let running = |u: &String| (u.clone(), UnitStatus { active: "active".into(), sub: "running".into() });
         let state = self.world.state();
@@ -165,6 +174,7 @@ impl Systemd for Fake {
             if !state.accounts.contains_key(&job.account) {
                 bail!("{}: Main process exited, status=217/USER", job.unit);
             }
+            state.built.push(job.argv.join(" "));
             ending = self.build(job, hear)?;
             Ok(())
         })?;
@@ -192,6 +202,15 @@ impl Systemd for Fake {
             state.jobs.push(job.argv.clone());
             Ok(())
         })
+    }
+    fn repeat(&mut self, job: &Job, _every: std::time::Duration) -> Result<()> {
+        self.effect("repeat", |state| {
+            state.timers.push(job.unit.to_string());
+            Ok(())
+        })
+    }
+    fn restarts(&self, unit: &UnitName) -> Result<u32> {
+        Ok(self.world.state().crashes.get(unit.as_str()).copied().unwrap_or_default())
     }
     fn interrupt(&mut self, _unit: &UnitName) -> Result<()> {
         self.effect("interrupt", |_| Ok(()))

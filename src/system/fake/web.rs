@@ -1,6 +1,9 @@
 //! A fake web server, and what listens on the ports of the host.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 
@@ -81,6 +84,12 @@ impl Net for Fake {
         let app =
             state.units.values().find(|u| u.port == Some(port)).and_then(|u| state.accounts.get(&u.user));
         Ok(state.occupied.get(&port).copied().or(app.map(|(uid, _)| *uid)))
+    }
+    fn ports_of(&self, uid: u32) -> Result<BTreeSet<u16>> {
+        let state = self.world.state();
+        let theirs = |user: &str| state.accounts.get(user).is_some_and(|(known, _)| *known == uid);
+        let others = state.occupied.iter().filter(|(_, account)| **account == uid).map(|(port, _)| *port);
+        Ok(state.units.values().filter(|u| theirs(&u.user)).filter_map(|u| u.port).chain(others).collect())
     }
     fn is_exposed(&self, _port: u16) -> Result<bool> {
         Ok(false)

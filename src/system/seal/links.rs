@@ -1,7 +1,7 @@
 //! Where the links of a built tree may lead: to the tree, to what releases share, and to the system's
 //! Python from a virtual environment.
 
-use std::os::fd::OwnedFd;
+use std::{collections::BTreeMap, os::fd::OwnedFd};
 
 use anyhow::Result;
 use rustix::{
@@ -27,8 +27,9 @@ pub(super) fn check<'t>(
     links: impl Iterator<Item = (&'t str, &'t str)>,
     outside: &Outside,
 ) -> Result<()> {
-    for (path, target) in links {
-        if is_python(path, target) || is_shared(path, target, outside) {
+    let all: BTreeMap<_, _> = links.collect();
+    for (&path, &target) in &all {
+        if is_python(path, target, &all) || is_shared(path, target, outside) {
             continue;
         }
         let inner = |at: &std::path::Path| at.to_str().map(str::to_owned);
@@ -59,12 +60,28 @@ fn parent(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(dir, _)| dir)
 }
 
-/// The interpreter of a virtual environment: `bin/python -> /usr/bin/python3.11`.
-fn is_python(path: &str, target: &str) -> bool {
+/// The interpreter of a virtual environment: `bin/python3 -> /usr/bin/python3.11`, and beside it
+/// `bin/python -> python3`.
+fn is_python(path: &str, target: &str, all: &BTreeMap<&str, &str>) -> bool {
+    let bin = parent(path);
     let named = path.rsplit('/').next().is_some_and(|name| name.starts_with("python"));
-    let bin = parent(path).rsplit('/').next() == Some("bin");
-    let version = ["/usr/bin/python3", "/usr/local/bin/python3"].iter().find_map(|p| target.strip_prefix(p));
-    named && bin && version.is_some_and(|v| v.bytes().all(|b| b.is_ascii_digit() || b == b'.'))
+    if !named || bin.rsplit('/').next() != Some("bin") {
+        return false;
+    }
+    let mut target = target.to_owned();
+    // Virtual environments have three such links; a longer chain is a loop or a game.
+    for _ in 0..8 {
+        let version =
+            ["/usr/bin/python3", "/usr/local/bin/python3"].iter().find_map(|p| target.strip_prefix(p));
+        if let Some(version) = version {
+            return version.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+        }
+        match all.get(format!("{bin}/{target}").as_str()) {
+            Some(next) if !target.contains('/') => target = (*next).to_owned(),
+            _ => return false,
+        }
+    }
+    false
 }
 
 /// Whether the target, by its text alone, is one of the directories that releases share, or in one.
@@ -131,9 +148,17 @@ mod tests {
         for no in ["../../shared", "../../shared/../.env", "../../.env", "/home/q/shared/x"] {
             assert!(!is_shared("uploads", no, &outside), "{no}");
         }
-        assert!(is_python(".venv/bin/python3", "/usr/bin/python3.11"));
-        assert!(!is_python(".venv/bin/python3", "/usr/bin/python3/../../../etc/passwd"));
-        assert!(!is_python("python3", "/usr/bin/python3"));
+        let all = BTreeMap::from([("v/bin/python3", "/usr/bin/python3"), ("v/bin/python4", "python4")]);
+        for (path, target, wanted) in [
+            (".venv/bin/python3", "/usr/bin/python3.11", true),
+            ("v/bin/python", "python3", true),
+            ("v/bin/python", "python4", false),
+            (".venv/bin/python", "python3", false),
+            (".venv/bin/python3", "/usr/bin/python3/../../../etc/passwd", false),
+            ("python3", "/usr/bin/python3", false),
+        ] {
+            assert_eq!(is_python(path, target, &all), wanted, "{path} -> {target}");
+        }
         assert!(climbs("a", "../../x") && climbs("", "..") && !climbs("a/b", "../../x"));
     }
 }

@@ -28,6 +28,7 @@ parts, all without a word:
   handover    deploy and rollback at 200 requests a second, beside Capistrano and systemctl restart
   count       processes, daemon-reloads and syncs of each command, with strace
   deploy      hostkit deploy of a static tree of 5,000 files
+  build       30,000 files of which 1 % has changed; sealing 20,000; installing 30,000 once
   memory      the peak of each command
   backup      hostkit backup create of a database of 1 GB, and its peak
   scale       the last of many projects beside the first, and `status` of them all
@@ -36,7 +37,7 @@ HOSTKIT_BINARY names the program to measure (target/release/hostkit). Times over
 printed as OVER, with where they go. Only what is counted makes the exit status 1.
 ";
 
-const PARTS: [&str; 11] = [
+const PARTS: [&str; 12] = [
     "startup",
     "provision",
     "data",
@@ -45,6 +46,7 @@ const PARTS: [&str; 11] = [
     "handover",
     "count",
     "deploy",
+    "build",
     "memory",
     "backup",
     "scale",
@@ -55,6 +57,9 @@ const ROWS: &[Row] = &[
     row("data", "provision with database and Redis", "by hand", Some(1.5)),
     row("live", "project create --source, answers", "by hand", None),
     row("deploy", "deploy of 5,000 files", "copied by hand", Some(1.5)),
+    row("changed", "deploy of 30,000 files, 1 % new", "linked by hand", Some(1.3)),
+    row("sealing", "sealing 20,000 files", "chown -R, sync", Some(1.5)),
+    row("second", "the same deployed again", "the first time", Some(0.2)),
     // The one starts the process twice and lets nobody wait, the other once and does.
     row("rollback", "rollback, settled", "systemctl restart, answers", None),
     row("handover", "deploy under load", "cap deploy and restart", Some(1.0)),
@@ -158,6 +163,7 @@ fn work(wish: &Wish, server: &Server, measured: &mut Measured) -> Result<bool, E
         ("rollback", Some(few)),
         ("handover", Some(few)),
         ("deploy", Some(few)),
+        ("build", Some(few)),
         ("memory", None),
         ("backup", Some("3")),
     ] {

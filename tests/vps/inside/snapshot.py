@@ -73,11 +73,14 @@ def accounts():
 
 # Units that come and go with the machine's own business.
 def passing(name):
-    return name.endswith((".device", ".scope")) or name.startswith(("user@", "user-runtime-dir@", "run-", "systemd-"))
+    mine = re.match(r"hostkit-.*_(call|probation)-", name)
+    return bool(mine) or name.endswith((".device", ".scope")) or name.startswith(("user@", "user-runtime-dir@", "run-", "systemd-"))
 
 
 def units():
     for line in run("systemctl", "list-unit-files", "--no-legend", "--no-pager"):
+        if passing(line.split()[0]):
+            continue
         yield "unit-file " + " ".join(line.split())
     for line in run("systemctl", "list-units", "--all", "--plain", "--no-legend", "--no-pager"):
         name, load, active = line.split()[:3]
@@ -88,6 +91,9 @@ def units():
 def services():
     for line in run("systemctl", "list-units", "--all", "--plain", "--no-legend", "--no-pager", "hostkit-*"):
         name, load, active, sub = line.split()[:4]
+        # Work that goes on by itself, and looks after a release for some minutes.
+        if passing(name):
+            continue
         yield f"service {name} {load} {active} {sub}"
 
 

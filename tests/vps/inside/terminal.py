@@ -16,7 +16,7 @@ import time
 pid, terminal = pty.fork()
 if pid == 0:
     os.execvp(sys.argv[1], sys.argv[1:])
-outer = os.ptsname(terminal)
+outer = os.readlink(f"/proc/{pid}/fd/0")
 heard = ""
 
 

@@ -19,9 +19,9 @@ use crate::{
     },
     event::Event,
     operation::{secrets, session::Session},
-    project::{ProjectSpec, Recipe, builder::Builder},
+    project::{ProjectSpec, Recipe, builder::Builder, toolchain},
     system::{
-        Attr,
+        Attr, Host,
         build::{Bounds, Ending, Job},
         tree::Tree,
     },
@@ -108,6 +108,10 @@ impl Bench {
         if let Some(program) = argv.first_mut().filter(|program| program.starts_with("venv/bin/")) {
             *program = format!("{}/.{program}", self.name.release(&self.id));
         }
+        let known = Self::locate(&session.host, &argv[0])?;
+        if let Some(name) = &known {
+            argv[0].clone_from(name);
+        }
         if argv.first().is_none_or(|program| program.is_empty() || program.contains('=')) {
             bail!(Fault::new(Code::InvalidConfig, format!("`{command}` names no program")));
         }
@@ -131,10 +135,22 @@ impl Bench {
         let cancelled = session.host.root.meta(&self.name.build_cancelled())?.is_some();
         session.host.root.remove(&self.name.build_cancelled())?;
         match ending {
-            Ending::Done => Ok(()),
+            // It may have come to its end just then.
+            Ending::Done if !cancelled => Ok(()),
             _ if cancelled => bail!(self.cancelled()),
-            ending => bail!(self.fault(command, &job.argv[0], &ending)),
+            Ending::Failed(127) if known.is_none() => bail!(missing(&job.argv[0])),
+            ending => bail!(self.fault(command, &ending)),
         }
+    }
+
+    /// The name under which the host has a program, if it does; Debian calls some of them otherwise.
+    fn locate(host: &Host, program: &str) -> Result<Option<String>> {
+        for name in toolchain::names(program).into_iter().filter(|name| !name.contains('/')) {
+            if host.locate(&name)?.is_some() {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
     }
 
     /// A word with the values of its variables: they are those of the build.
@@ -156,17 +172,15 @@ impl Bench {
     }
 
     /// What an ending that is not good means, and what can be done.
-    fn fault(&self, command: &StartCommand, program: &str, ending: &Ending) -> Fault {
+    fn fault(&self, command: &StartCommand, ending: &Ending) -> Fault {
         let Self { name, id, bounds, .. } = self;
         let log = format!("hostkit builds log {name} {id}");
         let deploy = |flag: String| format!("hostkit deploy {name} {flag} …");
         let memory = size(bounds.memory);
         match ending {
-            Ending::Failed(127) => Fault::new(
-                Code::ProgramMissing,
-                format!("the build needs the program `{program}`, which is not installed"),
-            )
-            .next(package(program)),
+            Ending::Failed(127) => {
+                Fault::new(Code::BuildFailed, format!("`{command}` calls a program that is not installed"))
+            }
             Ending::Failed(status) => {
                 Fault::new(Code::BuildFailed, format!("`{command}` failed with exit status {status}"))
             }
@@ -204,20 +218,14 @@ impl Bench {
     }
 }
 
-/// Which package brings a program of the usual tools.
-fn package(program: &str) -> String {
-    let package = match program {
-        "npm" | "npx" => "npm",
-        "node" => "nodejs",
-        "pnpm" | "yarn" | "corepack" => return format!("npm install --global {program}"),
-        "pip" | "pip3" => "python3-pip",
-        "python" | "python3" => "python3-venv",
-        "go" => "golang-go",
-        "cargo" => "cargo",
-        "composer" | "php" | "bundle" | "ruby" => program,
-        _ => return format!("install `{program}`, for everybody, in /usr/local/bin"),
-    };
-    format!("apt-get install {package}")
+fn missing(program: &str) -> Fault {
+    let advice = toolchain::advice(program).map(str::to_owned);
+    let advice = advice.unwrap_or_else(|| format!("install `{program}` for everybody, in /usr/local/bin"));
+    Fault::new(
+        Code::ProgramMissing,
+        format!("the build needs the program `{program}`, which is not installed"),
+    )
+    .next(advice)
 }
 
 /// What the commands of a build are told: where they are and where their caches lie, and nothing of the

@@ -353,6 +353,7 @@ const OTHERS: &[Case] = &[
         "Laravel",
         &[
             ("artisan", ""),
+            ("Procfile", "web: frankenphp php-server"),
             ("composer.json", r#"{"require":{"php":"^8.2","laravel/framework":"^11"}}"#),
             ("composer.lock", "{}"),
             ("bootstrap/app.php", "->withRouting(web: __DIR__.'/../routes/web.php', health: '/up')"),
@@ -365,6 +366,7 @@ const OTHERS: &[Case] = &[
         "Symfony",
         &[
             ("bin/console", ""),
+            ("Procfile", "web: frankenphp php-server"),
             (
                 "composer.json",
                 r#"{"require":{"symfony/framework-bundle":"7","doctrine/doctrine-migrations-bundle":"3"}}"#,
@@ -373,7 +375,7 @@ const OTHERS: &[Case] = &[
             ("public/index.php", ""),
         ],
     ),
-    ("PHP without anything", &[("index.php", "")]),
+    ("PHP without anything", &[("index.php", ""), ("Procfile", "web: frankenphp php-server")]),
     (
         "Rails",
         &[
@@ -573,4 +575,11 @@ fn a_framework_that_is_named_must_be_there() {
 fn a_source_one_directory_too_high_is_pointed_at() {
     let fault = fault(&[("README.md", ""), ("web/package.json", "{}")], &Asked::default());
     assert!(fault.next.last().unwrap().contains("`web`"), "{fault:?}");
+}
+
+#[test]
+fn an_application_in_php_says_that_something_has_to_serve_it() {
+    let fault = fault(&[("index.php", "")], &Asked::default());
+    assert_eq!(fault.code, Code::NothingDetected);
+    assert!(fault.message.contains("runs no php-fpm yet") && fault.next[1].contains("--root ."), "{fault:?}");
 }

@@ -268,8 +268,9 @@ fn archives_that_are_damaged_or_of_another_kind() {
     let crc = wrong.len() - 6;
     wrong[crc] ^= 1;
     assert_refused(&wrong, "damaged");
-    assert_refused(b"\x28\xb5\x2f\xfd\0\0\0\0", "zstd");
+    assert_refused(&[&b"\x28\xb5\x2f\xfd"[..], &[0xff; 64]].concat(), "damaged");
     assert_refused(b"PK\x03\x04\0\0\0\0", "zip");
+    assert_refused(b"BZh91AY&SY", "bzip2");
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod deploy;
 mod disk;
 mod nginx;
 mod provision;
+mod relink;
 
 use std::{io, path::Path};
 
@@ -67,6 +68,9 @@ pub(crate) fn main(words: &[&str]) -> Result<(), Error> {
         ["deploy", threads, home, release, gid, source] => {
             let copy = deploy::Copy { group: gid.parse()?, threads: threads.parse()? };
             Ok(deploy::switch(Path::new(home), release, Path::new(source), copy)?)
+        }
+        ["relink", home, release, gid, source] => {
+            Ok(relink::switch(Path::new(home), release, Path::new(source), gid.parse()?)?)
         }
         _ => Err(format!("the floor does not know {words:?}").into()),
     }

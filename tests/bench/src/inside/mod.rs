@@ -2,6 +2,7 @@
 //! [`crate::table`] reads it outside.
 
 mod backup;
+mod build;
 mod data;
 mod handover;
 mod kit;
@@ -38,6 +39,7 @@ pub(crate) fn main(words: &[&str]) -> Result<(), Error> {
         ["rollback", rounds] => projects::rollback(rounds.parse()?),
         ["handover", rounds] => handover::measure(rounds.parse()?),
         ["deploy", rounds] => tree::deploy(rounds.parse()?),
+        ["build", rounds] => build::measure(rounds.parse()?),
         ["memory"] => memory::measure(),
         ["scale", projects] => scale::measure(projects.parse()?),
         _ => Err(format!("nothing to measure: {words:?}").into()),

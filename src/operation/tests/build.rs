@@ -1,0 +1,189 @@
+//! Builds over the fakes: what they make, what they share, and how they fail.
+
+use std::os::unix::fs::MetadataExt;
+
+use super::scene::{
+    Scene, brought_back, built, deleted, deployed, deployed_built, deployed_built_otherwise,
+    provisioned_bare, put,
+};
+use crate::{
+    domain::fault::{Code, Fault},
+    event::{Event, Ui},
+    operation::{
+        deploy::build::{State, cancel, list, log},
+        session::Mode,
+    },
+    system::Tripwire,
+};
+
+fn ino(scene: &Scene, path: &str) -> u64 {
+    std::fs::metadata(scene.real(path)).unwrap().ino()
+}
+
+/// The live release's directory.
+fn app(scene: &Scene) -> String {
+    let target = std::fs::read_link(scene.real("/home/blog/app")).unwrap();
+    format!("/home/blog/{}", target.display())
+}
+
+fn text(scene: &Scene, path: &str) -> String {
+    std::fs::read_to_string(scene.real(&format!("{}/{path}", app(scene)))).unwrap()
+}
+
+/// Hears what builds say.
+#[derive(Default)]
+struct Ear(Vec<String>);
+
+impl Ui for Ear {
+    fn emit(&mut self, event: Event<'_>) {
+        if let Event::Output { what, line } = event {
+            self.0.push(format!("{what}: {line}"));
+        }
+    }
+}
+
+#[test]
+fn what_a_build_makes_goes_live_and_is_written_down() {
+    let scene = Scene::after(&[provisioned_bare]);
+    let mut ear = Ear::default();
+    scene.act_heard(&mut ear, Mode::Run, deployed_built).unwrap();
+    assert_eq!(text(&scene, "lib/made.js"), "one");
+    assert_eq!(ear.0, ["build: hello"]);
+    let made = std::fs::metadata(scene.real(&format!("{}/lib/made.js", app(&scene)))).unwrap();
+    assert_eq!((made.uid(), made.mode() & 0o7777), (0, 0o640));
+    let (id, said) = scene.act(|s| log(s, &"blog".parse()?, None)).unwrap();
+    assert!(said.contains("$ say hello\nhello\n# built in "), "{said}");
+    let manifest =
+        std::fs::read_to_string(scene.real(&format!("/home/blog/releases/.{id}.manifest"))).unwrap();
+    assert!(manifest.contains(" lib/made.js\n"), "{manifest}");
+    let builds = scene.act(|s| list(s, &"blog".parse()?)).unwrap();
+    assert!(matches!(builds.as_slice(), [past] if matches!(past.state, State::Done(_))), "{builds:?}");
+    assert!(scene.world.state().firewall.as_ref().is_some_and(|rules| rules.contains("40000-59999")));
+}
+
+#[test]
+fn whoever_builds_is_the_projects_alone_and_goes_with_it() {
+    let scene = Scene::after(&[provisioned_bare, deployed]);
+    assert!(!scene.world.state().accounts.contains_key("hkb40000"), "nothing had to be built");
+    scene.act(deployed_built).unwrap();
+    assert_eq!(scene.world.state().accounts["hkb40000"].0, 40_000);
+    scene.act(deployed_built_otherwise).unwrap();
+    assert!(!scene.world.state().accounts.contains_key("hkb40001"), "it has somebody who builds");
+    assert!(scene.real("/var/cache/hostkit/blog.2000").is_dir());
+    scene.act(deleted).unwrap();
+    assert!(!scene.world.state().accounts.contains_key("hkb40000"));
+    assert!(!scene.real("/var/cache/hostkit/blog.2000").exists());
+    scene.act(brought_back).unwrap();
+    assert!(scene.world.state().accounts.contains_key("hkb40000"));
+    scene.act(deployed_built).unwrap();
+    assert_eq!(text(&scene, "lib/made.js"), "one");
+}
+
+#[test]
+fn builds_that_fail_are_told_apart_and_leave_what_was_live() {
+    let scene = Scene::after(&[provisioned_bare, deployed_built]);
+    let before = scene.snapshot();
+    for (command, code, next) in [
+        ("['fail', '3']", Code::BuildFailed, "hostkit builds log blog"),
+        ("['starve']", Code::BuildOutOfMemory, "--build-memory"),
+        ("['dawdle']", Code::BuildTimeout, "--build-timeout"),
+        ("['hoard']", Code::BuildTooLarge, "--build-disk"),
+        ("['nowhere']", Code::ProgramMissing, "install `nowhere`"),
+    ] {
+        let error = scene.act(|s| built(s, &format!("[{command}, ['write', 'x', 'y']]"))).unwrap_err();
+        let fault = error.downcast_ref::<Fault>().unwrap_or_else(|| panic!("{error:?}"));
+        assert_eq!(fault.code, code);
+        assert!(fault.next.iter().any(|line| line.contains(next)), "{:?}", fault.next);
+        assert_eq!(scene.snapshot().files, before.files, "{command}");
+    }
+    let builds = scene.act(|s| list(s, &"blog".parse()?)).unwrap();
+    assert!(
+        builds.iter().any(|past| matches!(&past.state, State::Failed(why) if why.contains("BUILD_TIMEOUT")))
+    );
+}
+
+#[test]
+fn files_that_have_not_changed_are_the_same_files() {
+    let scene = Scene::after(&[provisioned_bare, deployed]);
+    let first = app(&scene);
+    scene.act(|s| put(s, &[("index.js", "1"), ("other.js", "new"), ("package.json", "{}")])).unwrap();
+    let second = app(&scene);
+    assert_ne!(first, second);
+    assert_eq!(ino(&scene, &format!("{first}/index.js")), ino(&scene, &format!("{second}/index.js")));
+    // Built ones too, and a build writes to none that another release has.
+    scene.act(deployed_built).unwrap();
+    let third = app(&scene);
+    assert_eq!(ino(&scene, &format!("{second}/package.json")), ino(&scene, &format!("{third}/package.json")));
+    scene.act(deployed_built_otherwise).unwrap();
+    assert_eq!(std::fs::read_to_string(scene.real(&format!("{third}/lib/made.js"))).unwrap(), "one");
+    assert_eq!(text(&scene, "lib/made.js"), "two");
+}
+
+#[test]
+fn a_static_site_that_becomes_a_program_takes_no_file_from_the_web_server() {
+    let page = [("index.html", "<p>"), ("package.json", "{}"), ("hostkit.toml", "runtime = 'static'")];
+    let scene = Scene::after(&[provisioned_bare]);
+    scene.act(|s| put(s, &page)).unwrap();
+    let first = app(&scene);
+    let group = |path: &str| std::fs::metadata(scene.real(path)).unwrap().gid();
+    assert_eq!(group(&format!("{first}/index.html")), 33);
+    let toml = "start = 'node index.html'\nruntime = 'node'\n";
+    scene.act(|s| put(s, &[("index.html", "<p>"), ("package.json", "{}"), ("hostkit.toml", toml)])).unwrap();
+    assert_eq!(group(&format!("{first}/index.html")), 33, "the old release is nginx's still");
+    assert_eq!(group(&format!("{}/index.html", app(&scene))), 2000);
+}
+
+/// An application of which npm installs what it depends on: here a program of the fake's.
+fn npm(lock: &str) -> Vec<(&'static str, String)> {
+    let lock = format!(
+        r#"{{"name":"x","lockfileVersion":3,"packages":{{"":{{"name":"x","dependencies":{{"dep":"1.0.0"}}}},"node_modules/dep":{{"version":"1.0.0"{lock}}}}}}}"#
+    );
+    vec![
+        ("index.js", "1".into()),
+        ("package.json", r#"{"name":"x","main":"index.js","dependencies":{"dep":"1.0.0"}}"#.into()),
+        ("package-lock.json", lock),
+    ]
+}
+
+fn deploy_npm(scene: &Scene, lock: &str) {
+    let files = npm(lock);
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
+    scene.act(|s| put(s, &files)).unwrap();
+}
+
+#[test]
+fn the_same_lockfile_is_installed_once() {
+    let scene = Scene::after(&[provisioned_bare]);
+    deploy_npm(&scene, "");
+    let first = app(&scene);
+    assert_eq!(scene.world.state().built.len(), 1);
+    deploy_npm(&scene, "");
+    assert_eq!(scene.world.state().built.len(), 1, "nothing has changed");
+    let path = "node_modules/dep/index.js";
+    assert_eq!(ino(&scene, &format!("{first}/{path}")), ino(&scene, &format!("{}/{path}", app(&scene))));
+    deploy_npm(&scene, r#","x":1"#);
+    assert_eq!(scene.world.state().built.len(), 2, "the lockfile is another");
+    // Another version of the program that installs.
+    std::fs::write(scene.real("/usr/bin/node"), "newer").unwrap();
+    deploy_npm(&scene, r#","x":1"#);
+    assert_eq!(scene.world.state().built.len(), 3);
+}
+
+#[test]
+fn a_build_that_outlives_its_hostkit_is_ended_by_the_next_command() {
+    let scene = Scene::after(&[provisioned_bare, deployed_built]);
+    let before = scene.snapshot();
+    let unit = "hostkit-blog_build.service";
+    let link = scene.real(&format!("/run/systemd/units/invocation:{unit}"));
+    std::os::unix::fs::symlink("0", &link).unwrap();
+    std::fs::create_dir(scene.real("/home/blog/releases/.staging-20961120-080500")).unwrap();
+    std::fs::write(scene.real("/run/hostkit/locks/blog_build.env"), "TOKEN=x").unwrap();
+    scene.act(|s| cancel(s, &"blog".parse()?)).unwrap();
+    std::os::unix::fs::symlink("0", &link).unwrap();
+    scene.recover(Tripwire::default()).unwrap();
+    assert!(!link.is_symlink());
+    assert!(!scene.real("/run/hostkit/locks/blog_build.env").exists());
+    assert_eq!(scene.snapshot().files, before.files);
+    let error = scene.act(|s| cancel(s, &"blog".parse()?)).unwrap_err();
+    assert_eq!(error.downcast_ref::<Fault>().unwrap().code, Code::WrongState);
+}

@@ -1,0 +1,13 @@
+# What applications of all kinds are made with: the distribution's tools, and those that only the
+# registries of Node and Python have, where every account and every build can see them.
+set -eux
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+apt-get install -y -qq --no-install-recommends nodejs npm python3-venv pipx pipenv golang-go cargo \
+    php-cli php-fpm ruby ruby-bundler ruby-rack puma git build-essential openssh-client netcat-openbsd
+npm install --global --no-audit --no-fund pnpm@9 yarn@1 bun@1 node@22
+export PIPX_HOME=/usr/local/lib/pipx PIPX_BIN_DIR=/usr/local/bin
+pipx install uv
+pipx install poetry
+# A pool of the distribution's own: projects have theirs.
+systemctl disable --now "$(basename /etc/init.d/php*-fpm)" || true
