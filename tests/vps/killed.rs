@@ -261,7 +261,8 @@ fn whatever_is_killed_during_a_deploy_old_or_new_answers_in_the_end() {
         let victim = usize::try_from(round % 4).unwrap_or_default();
         set_version(&vps, live + 1);
         let after = chance.below(takes).to_string();
-        let words = ["deploy", "blog", "--source", "/root/next"];
+        // In the process that is killed, and more often than a person would.
+        let words = ["--foreground", "deploy", "blog", "--source", "/root/next", "--override-ratelimit"];
         let args = [after.as_str(), victims[victim], "hostkit"].into_iter().chain(words);
         let shown = vps.python(DISTURBER, args).ok();
         vps.run(["systemctl", "start", "nginx"]).ok();
