@@ -75,9 +75,9 @@ fn the_old_process_goes_on_while_a_new_one_fails() {
         ),
     ] {
         let load = Load::begin(&vps.server().address, &format!("blog.{DOMAIN}"), "good");
-        // More of them fail than may.
-        let words = ["deploy", "blog", "--source", "-", "--override-ratelimit"];
-        let call = vps.hostkit(words).stdin(app(&script, toml).tar_gz());
+        let call = vps
+            .hostkit(["deploy", "blog", "--source", "-", "--override-ratelimit"])
+            .stdin(app(&script, toml).tar_gz());
         let output = call.refused(9, "UNHEALTHY").says(says);
         output.check(!runs(&vps, "hostkit-blog_surge.service"), "the instance that failed to be gone");
         let failures = load.end().failures();
@@ -96,7 +96,9 @@ fn an_app_that_is_slow_to_start_and_one_that_listens_everywhere_take_over_all_th
     vps.expect_answer("blog", "slow");
     let everywhere =
         "require('http').createServer((q, r) => r.end('open ')).listen(process.env.PORT, '0.0.0.0');\n";
-    let call = vps.hostkit(["deploy", "blog", "--source", "-"]).stdin(app(everywhere, "").tar_gz());
+    let call = vps
+        .hostkit(["deploy", "blog", "--source", "-", "--override-ratelimit"])
+        .stdin(app(everywhere, "").tar_gz());
     call.ok().says("listens on every address");
     vps.expect_answer("blog", "open");
     vps.expect_healthy();
@@ -135,7 +137,7 @@ fn an_app_that_cannot_run_twice_says_so_and_is_replaced_in_place() {
     vps.expect_answer("blog", "one");
     vps.hostkit(["scale", "blog", "web=2"]).refused(5, "WRONG_STATE");
     // One that fails is put back.
-    let call = vps.hostkit(["deploy", "blog", "--source", "-"]);
+    let call = vps.hostkit(["deploy", "blog", "--source", "-", "--override-ratelimit"]);
     call.stdin(app("process.exit(1)", "strategy = \"restart\"\n[health]\ntimeout = 3\n").tar_gz())
         .refused(9, "UNHEALTHY");
     vps.expect_answer("blog", "one");
@@ -170,7 +172,7 @@ fn workers_and_timers_follow_the_release_and_one_that_fails_does_not_take_it_bac
     vps.hostkit(["scale", "blog", "worker=2"]).ok();
     assert!(runs(&vps, "hostkit-blog_worker-2.service"));
     vps.hostkit(["status", "blog"]).ok().says("hostkit-blog_worker-2.service");
-    let call = vps.hostkit(["deploy", "blog", "--source", "-"]);
+    let call = vps.hostkit(["deploy", "blog", "--source", "-", "--override-ratelimit"]);
     call.stdin(source("three", "process.exit(1)").tar_gz()).ok().says("does not last");
     vps.expect_answer("blog", "three");
     vps.hostkit(["rollback", "blog"]).ok();

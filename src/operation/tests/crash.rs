@@ -72,8 +72,10 @@ fn judge(scene: &Scene, before: &Snapshot, after: &Snapshot, when: &str) {
     }
     let survey = scene.act_wired(Tripwire::default(), Mode::DryRun, |s| doctor(s, None)).unwrap();
     // A rotation leaves what runs alone, so that it is older than its environment until it is restarted.
+    // What dies while it cleans up leaves that to `gc`.
     let due = |problem: &str| when.contains("rotat") && problem.starts_with("is older");
-    let findings: Vec<_> = survey.findings.iter().filter(|f| !due(&f.problem)).collect();
+    let findings: Vec<_> =
+        survey.findings.iter().filter(|f| !due(&f.problem) && f.fix != "hostkit gc").collect();
     assert!(findings.is_empty(), "{when}: {findings:?}");
 }
 

@@ -5,6 +5,8 @@ usage: python3 - MICROSECONDS VICTIM COMMAND...    VICTIM: `hostkit` for the com
 Ends well however the command ended; prints what it said.
 """
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,8 +17,13 @@ time.sleep(patience)
 if victim == "hostkit":
     child.kill()
 else:
-    # The unit may not run at this moment; then nothing was to be killed.
-    subprocess.run(["systemctl", "kill", "--signal=KILL", victim], stderr=subprocess.DEVNULL)
+    shown = subprocess.run(["systemctl", "show", "-P", "MainPID", victim], stdout=subprocess.PIPE).stdout
+    # The unit may not run at this moment; then there is nothing to be killed.
+    if int(shown or 0) > 1:
+        try:
+            os.kill(int(shown), signal.SIGKILL)
+        except ProcessLookupError:
+            pass
 said = child.communicate()[0]
 print(said.decode(errors="replace"))
 print(f"{victim} killed after {patience:.3f} s; the command ended with {child.returncode}")
