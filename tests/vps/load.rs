@@ -154,7 +154,7 @@ fn no_request_to_a_node_app_fails_while_it_is_deployed_gone_back_restarted_and_s
     });
     let (text, took) = slow.join().unwrap();
     assert!(text.ends_with("whole"), "the slow answer was cut off after {took:?}: {text}");
-    assert!(took >= SLOW - Duration::from_secs(1), "the slow answer took only {took:?}");
+    assert!(took + Duration::from_secs(1) >= SLOW, "the slow answer took only {took:?}");
     let (text, lasted) = socket.join().unwrap();
     assert!(text.contains("101 ") && text.contains("tick"), "{text}");
     let least = Duration::from_secs(DRAIN);
