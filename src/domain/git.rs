@@ -99,7 +99,7 @@ impl FromStr for Address {
             && !path.starts_with(':')
         {
             // `git@host:path`, as git writes it; `ext::command` is something else.
-            check_host(host).map_err(|why| refuse(why))?;
+            check_host(host).map_err(refuse)?;
             if path.is_empty() || path.starts_with('-') {
                 return Err(refuse("names no repository"));
             }
@@ -118,7 +118,7 @@ impl FromStr for Address {
             Some(_) => return Err(refuse("names no port")),
             None => authority,
         };
-        check_host(host).map_err(|why| refuse(why))?;
+        check_host(host).map_err(refuse)?;
         if path.is_empty() || path.starts_with('-') {
             return Err(refuse("names no repository"));
         }
@@ -163,7 +163,7 @@ fn check_name(what: &str, name: &str) -> Result<(), Fault> {
         || name.contains("@{")
         || name == "@"
         || name.chars().any(odd)
-        || name.split('/').any(|part| part.starts_with('.') || part.ends_with(".lock"));
+        || name.split('/').any(|part| part.starts_with('.') || part.strip_suffix(".lock").is_some());
     if bad {
         return Err(Fault::new(Code::InvalidValue, format!("`{}` is not the name of a {what}", shown(name))));
     }

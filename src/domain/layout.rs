@@ -363,9 +363,10 @@ impl ProjectName {
     pub fn call_unit(&self, id: &str) -> UnitName {
         UnitName(format!("hostkit-{self}_call-{id}.service"))
     }
-    /// The unit that its sources are fetched in.
-    pub fn fetch_unit(&self) -> UnitName {
-        UnitName(format!("hostkit-{self}_fetch.service"))
+    /// The unit that one step of fetching its sources runs in. Each has a name of its own: systemd may
+    /// not have forgotten the one before.
+    pub fn fetch_unit(&self, step: u32) -> UnitName {
+        UnitName(format!("hostkit-{self}_fetch-{step}.service"))
     }
     /// Where its sources are fetched to, while they are.
     pub fn fetched(&self) -> HostPath {

@@ -4,7 +4,7 @@
 //! the same extractor as every other upload. No hooks, no templates, no submodules, no configuration but
 //! what is said here.
 
-use std::{ffi::OsStr, time::Duration};
+use std::{cell::Cell, ffi::OsStr, time::Duration};
 
 use anyhow::{Context, Result, bail};
 
@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// How long a repository may take to be fetched.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 /// How many of the last lines of `git` an error repeats.
 const LAST: usize = 5;
 
@@ -97,7 +97,7 @@ pub(super) fn fetch(session: &mut Session<'_>, spec: &ProjectSpec, order: &Order
         session.host.root.replace(&place.join("key"), private.reveal().as_bytes(), own(0o600))?;
     }
     let shown = format!("{} ({})", order.address, order.wanted);
-    let work = Work { spec, order, place: &place };
+    let work = Work { spec, order, place: &place, step: Cell::new(1) };
     session.ui.emit(Event::Began { what: "fetch", detail: &shown });
     work.git(session, &["init", "--quiet", "--bare", "--template=", "."])?;
     let commit = work.fetch(session)?;
@@ -127,6 +127,8 @@ struct Work<'a> {
     spec: &'a ProjectSpec,
     order: &'a Order,
     place: &'a HostPath,
+    /// How many steps there were.
+    step: Cell<u32>,
 }
 
 impl Work<'_> {
@@ -166,7 +168,7 @@ impl Work<'_> {
         // A `$` would be a variable to whoever starts it.
         argv.extend(words.iter().map(|word| word.replace('$', "$$")));
         let job = Job {
-            unit: self.spec.name.fetch_unit(),
+            unit: self.spec.name.fetch_unit(self.step.replace(self.step.get() + 1)),
             description: format!("HostKit project {}: git", self.spec.name),
             settings: self.settings(),
             argv,

@@ -10,6 +10,7 @@ use crate::domain::fault::{Code, Fault};
 macro_rules! frameworks {
     ($($Name:ident = $key:literal, $title:literal;)+) => {
         /// What an application is written with.
+        #[allow(clippy::doc_markdown, reason = "names of frameworks as people write them")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[serde(into = "String", try_from = "String")]
         pub enum Framework {

@@ -242,11 +242,11 @@ fn a_full_disk_a_cut_a_foreign_and_a_misplaced_backup_change_nothing() {
     vps.hostkit(["provision", "shop"]).ok();
     vps.sh(&format!("mkdir -p {dir}/../shop.2001 && cp /root/whole {dir}/../shop.2001/{id}.backup")).ok();
     vps.hostkit(["backup", "restore", "shop", &id]).refused(3, "INVALID_BACKUP");
-    vps.run(["systemctl", "stop", "postgresql"]).ok();
+    vps.sh("systemctl stop 'postgresql@*' postgresql").ok();
     vps.hostkit(["backup", "create", "blog"]).refused(6, "SERVICE_DOWN");
     vps.sh(&format!("cp /root/whole {file}")).ok();
     vps.hostkit(["backup", "restore", "blog", &id]).refused(6, "SERVICE_DOWN");
-    vps.run(["systemctl", "start", "postgresql"]).ok();
+    vps.sh("systemctl start postgresql; for n in $(seq 100); do runuser -u postgres -- psql -qc '' 2>/dev/null && break; sleep 0.1; done").ok();
     vps.wait_for("the server", || vps.visit("blog", "/").status == 200);
     assert_eq!(page(&vps, "blog"), before);
     vps.hostkit(["gc"]).ok();

@@ -299,13 +299,13 @@ fn what_is_in_the_way_is_named_and_nothing_is_half_made() {
     assert_eq!(catalogue(&vps), before);
 
     // The server is down.
-    vps.sh("systemctl stop postgresql").ok();
+    vps.sh("systemctl stop 'postgresql@*' postgresql").ok();
     let host = vps.snapshot(crate::snapshot::HOST);
     vps.hostkit(["provision", "blog"]).refused(6, "SERVICE_DOWN");
     vps.snapshot(crate::snapshot::HOST).expect_same(&host, "after a refused provision");
     vps.hostkit(["init"]).ok().says("PostgreSQL");
     vps.hostkit(["doctor"]).expect_code(12);
-    vps.sh("systemctl start postgresql").ok();
+    vps.sh("systemctl start postgresql; for n in $(seq 100); do runuser -u postgres -- psql -qc '' 2>/dev/null && break; sleep 0.1; done").ok();
     vps.expect_healthy();
     vps.hostkit(["provision", "blog"]).ok();
     // A server that hangs is not waited for for ever.

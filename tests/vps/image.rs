@@ -20,7 +20,7 @@ const PACKAGES: &str = "vps-packages";
 const INSTALLED: &str = "vps-installed";
 /// Garage and a client for it. It lies under the other layers: what runs there must not be covered.
 const GARAGE: &str = "vps-garage";
-/// What applications of all kinds are made with. It lies under the other layers as well.
+/// What applications of all kinds are made with, over the packages.
 const TOOLS: &str = "vps-tools";
 /// The domain under which projects answer.
 pub(crate) const DOMAIN: &str = "example.test";
@@ -76,12 +76,13 @@ fn prepare_tools() {
     static MAKING: Mutex<()> = Mutex::new(());
     let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     let script = read(&root().join("tests/vps/inside/tools.sh"));
-    let whole = key(&[&script]);
+    let packages = key(&[&read(&root().join("install.sh"))]);
+    let whole = key(&[packages.as_bytes(), &script]);
     if server::has_layer(TOOLS, &whole) {
         return;
     }
     eprintln!("installing tools into the layer `{TOOLS}` (once)");
-    let server = Server::up(&[]);
+    let server = Server::up(&[PACKAGES]);
     let left = server.run(&["sh", "-s"].map(str::to_owned), script);
     assert!(left.status.success(), "installing tools: {}", String::from_utf8_lossy(&left.stderr));
     server.save(TOOLS, &whole);

@@ -141,14 +141,14 @@ fn a_redis_whose_disk_is_full_is_named_and_nothing_is_half_made() {
     speak(&vps, "blog", "set a 1");
     vps.hostkit(["backup", "create", "blog"]).ok();
     // Where it keeps its users.
-    let fill = |place: &str| {
+    let fill = |place: &str, between: &str| {
         vps.sh(&format!(
             "cp -a {place} /root/kept; mount -t tmpfs -o size=2m,mode=$(stat -c %a {place}),uid=$(id -u redis),gid=$(id -g redis) none {place}
-             cp -a /root/kept/. {place}; rm -rf /root/kept; head -c 4000000 /dev/zero >{place}/full || true"
+             cp -a /root/kept/. {place}; rm -rf /root/kept; {between}; head -c 4000000 /dev/zero >{place}/full || true"
         ))
         .ok();
     };
-    fill("/etc/redis");
+    fill("/etc/redis", ":");
     let users = admin(&vps, "acl list");
     vps.hostkit(["provision", "shop", "--no-db"]).refused(6, "DISK_FULL");
     vps.hostkit(["redis", "rotate", "blog"]).refused(6, "DISK_FULL");
@@ -157,7 +157,8 @@ fn a_redis_whose_disk_is_full_is_named_and_nothing_is_half_made() {
     vps.expect_healthy();
     vps.hostkit(["provision", "shop", "--no-db"]).ok();
     // Where it keeps its data: it takes nothing more once it could not write that down.
-    fill("/var/lib/redis");
+    admin(&vps, "save");
+    fill("/var/lib/redis", "systemctl restart redis-server");
     admin(&vps, "config set save '3600 1'");
     admin(&vps, "bgsave");
     vps.wait_for("it to have failed", || {

@@ -57,8 +57,8 @@ fn no_secret_is_anywhere_but_where_it_belongs() {
         let (json, plain) = call(words_of, stdin);
         assert_eq!((json, plain), (0, 0), "{words_of:?}\n{}", vps.diagnosis());
     };
-    good(&["env", "set", "blog", "MAIL_PASSWORD"], ENV);
-    good(&["secrets", "set", "blog", "API_KEY"], VAULT);
+    good(&["env", "set", "blog", "MAIL_PASSWORD", "--stdin"], ENV);
+    good(&["secrets", "set", "blog", "API_KEY", "--stdin"], VAULT);
     vps.put("/root/source", &Source::example("node").file("schema.sql", "-- nothing\n"));
     good(&["deploy", "blog", "--source", "/root/source"], "");
     good(&["db", "query", "blog", "--write", "CREATE TABLE IF NOT EXISTS t AS SELECT 1 AS i"], "");
@@ -100,7 +100,7 @@ fn no_secret_is_anywhere_but_where_it_belongs() {
             good(what, "");
         }
     }
-    good(&["secrets", "rotate", "blog", "API_KEY"], VAULT);
+    good(&["secrets", "rotate", "blog", "API_KEY", "--generate"], "");
     good(&["secrets", "inject", "blog"], "");
     for what in [
         &["doctor"][..],
@@ -140,7 +140,7 @@ fn no_secret_is_anywhere_but_where_it_belongs() {
         ],
         PROVIDER,
     );
-    call(&["env", "set", "blog", "DATABASE_URL"], ENV);
+    call(&["env", "set", "blog", "DATABASE_URL", "--stdin"], ENV);
     call(&["db", "query", "blog", &format!("SELECT '{ENV}'::int")], "");
     call(&["project", "delete", "shop", "--confirm", "shop"], "");
     vps.hostkit(["project", "restore", "shop"]).ok();

@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     io::Write,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -99,7 +100,8 @@ impl Source {
                 self.read(&entry.path(), &format!("{path}/"));
             } else {
                 let content = std::fs::read(entry.path()).expect("examples can be read");
-                self.files.insert(path, (0o644, content));
+                let mode = entry.metadata().expect("examples can be read").permissions().mode();
+                self.files.insert(path, (if mode & 0o100 == 0 { 0o644 } else { 0o755 }, content));
             }
         }
     }

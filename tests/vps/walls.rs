@@ -73,7 +73,7 @@ fn whoever_listens_in_the_place_of_a_server_that_is_down_hears_nothing() {
         vps.hostkit(["provision", name]).ok();
     }
     let address = url(&vps, "blog");
-    vps.sh("systemctl stop postgresql").ok();
+    vps.sh("systemctl stop 'postgresql@*' postgresql").ok();
     vps.write("/srv/listener.py", LISTENER);
     vps.sh("chmod 644 /srv/listener.py; setsid runuser -u shop -- python3 /srv/listener.py >/root/ear 2>&1 & sleep 1").ok();
     vps.sh("ss -Hltn 'sport = :5432' | grep 127.0.0.1").ok();

@@ -77,7 +77,7 @@ pub(super) fn build(
     if !recipe.is_empty() {
         let builder = account::engage(session, spec)?;
         let mut diary = Diary::open(session, spec, id, terms)?;
-        let made = Bench::set_up(session, spec, order, &builder, terms)
+        let made = Bench::set_up(session, spec, order, builder, terms)
             .and_then(|bench| bench.work(session, &recipe, &mut diary));
         diary.close(session, began, made.as_ref().err());
         made?;

@@ -88,7 +88,7 @@ fn of_runtime(files: &dyn Files, runtime: Runtime) -> anyhow::Result<Draft> {
         Runtime::Static => Err(web::missing().into()),
         Runtime::Node => node::program::any(files),
         Runtime::Python => python::any(files),
-        Runtime::Nextjs => node::next::any(files),
+        Runtime::Nextjs => Ok(node::next::any(files)),
         Runtime::Php => super::php::any(files),
         Runtime::Ruby => super::ruby::any(files),
         Runtime::Command => Ok(command()),

@@ -55,24 +55,21 @@ pub(super) fn module(files: &dyn Files) -> anyhow::Result<Option<Draft>> {
 
 /// The package that is the program: the root, or one below `cmd`.
 fn package(files: &dyn Files, module: &str) -> Result<String, Fault> {
-    let has_go =
-        |dir: &str| files.list(dir).iter().any(|name| name.ends_with(".go") && !name.ends_with("_test.go"));
+    let sources = |dir: &str| -> Vec<String> {
+        let names = files.list(dir).into_iter();
+        names.filter(|name| name.strip_suffix(".go").is_some_and(|stem| !stem.ends_with("_test"))).collect()
+    };
     let is_main = |dir: &str| {
-        files.list(dir).iter().filter(|name| name.ends_with(".go") && !name.ends_with("_test.go")).any(
-            |name| {
-                let path = if dir == "." { name.clone() } else { format!("{dir}/{name}") };
-                let text = files.read(&path, 1 << 16).ok().flatten().unwrap_or_default();
-                String::from_utf8_lossy(&text)
-                    .lines()
-                    .any(|line| line.split_whitespace().eq(["package", "main"]))
-            },
-        )
+        sources(dir).iter().any(|path| {
+            let text = files.read(path, 1 << 16).ok().flatten().unwrap_or_default();
+            String::from_utf8_lossy(&text).lines().any(|line| line.split_whitespace().eq(["package", "main"]))
+        })
     };
     if is_main(".") {
         return Ok(".".to_owned());
     }
     let commands: Vec<String> =
-        files.list("cmd").into_iter().filter(|name| has_go(&format!("cmd/{name}"))).collect();
+        files.list("cmd").into_iter().filter(|name| !sources(&format!("cmd/{name}")).is_empty()).collect();
     let name = module.rsplit('/').next().unwrap_or_default();
     let chosen = match commands.as_slice() {
         [only] => Some(only),

@@ -25,6 +25,7 @@ pub(super) fn find(files: &dyn Files, notes: &mut Notes) -> anyhow::Result<Vec<M
                 notes,
             );
         }
+        // It keeps something of its own, and would keep it in the home.
         if package.depends_on("drizzle-kit")
             && let Some(config) = first(&[
                 "drizzle.config.ts",
@@ -36,7 +37,7 @@ pub(super) fn find(files: &dyn Files, notes: &mut Notes) -> anyhow::Result<Vec<M
             return one(
                 "Drizzle",
                 &format!("{config} is there"),
-                &["node_modules/.bin/drizzle-kit", "migrate"],
+                &["env", "XDG_DATA_HOME=/tmp", "node_modules/.bin/drizzle-kit", "migrate"],
                 notes,
             );
         }

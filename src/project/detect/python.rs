@@ -129,7 +129,7 @@ fn settings(files: &dyn Files, manage: &str) -> anyhow::Result<(String, String)>
     Ok((module.to_owned(), all))
 }
 
-/// FastAPI, Starlette, Litestar, Flask and their like, by the object that answers.
+/// `FastAPI`, Starlette, Litestar, Flask and their like, by the object that answers.
 pub(super) fn web(files: &dyn Files) -> anyhow::Result<Option<Draft>> {
     const ASGI: &[(&str, &str)] = &[
         ("fastapi", "FastAPI"),
@@ -149,7 +149,7 @@ pub(super) fn web(files: &dyn Files) -> anyhow::Result<Option<Draft>> {
         let (module, dir) = located(&module);
         let server = uvicorn(&format!("{module}:{object}"), dir);
         let mut draft = install::with_server(files, &deps, draft, "uvicorn")?;
-        draft.recipe.framework = (*class).to_owned();
+        (*class).clone_into(&mut draft.recipe.framework);
         let draft =
             draft.why(format!("it depends on {package}")).why(format!("{module} has an object {object}"));
         return migrating(files, &deps, started(draft, server), &format!("{module}:{object}")).map(Some);

@@ -19,6 +19,7 @@ pub(super) fn find(files: &dyn Files) -> Option<&'static str> {
 }
 
 /// Pages that are there.
+#[expect(clippy::unnecessary_wraps, reason = "a row like all others")]
 pub(super) fn site(files: &dyn Files) -> anyhow::Result<Option<Draft>> {
     let Some(found) = find(files) else { return Ok(None) };
     let mut draft = Draft::new(Framework::Static, Runtime::Static).serves(found, false);

@@ -22,6 +22,7 @@ use rustix::{
 };
 
 pub use self::fresh::Fresh;
+pub use self::touch::Growing;
 pub(super) use self::touch::full;
 use super::Tripwire;
 use crate::domain::{

@@ -21,6 +21,26 @@ use crate::{
     system::exec::Tool,
 };
 
+/// A file that grows by lines while others read it.
+#[derive(Debug)]
+pub struct Growing(std::fs::File);
+
+impl Write for Growing {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.write(bytes)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl Growing {
+    /// Writes it to the disk.
+    pub fn sync(&self) -> std::io::Result<()> {
+        self.0.sync_data()
+    }
+}
+
 /// Temporary names end in this; whatever carries it is left over from a dead process.
 const NEW: &str = ".hostkit-new";
 
@@ -63,7 +83,7 @@ impl Root {
 
     /// Opens a file for adding to its end, and makes it if there is none. Nothing is synced: for what is
     /// said, not for what counts.
-    pub fn append(&mut self, path: &HostPath, attr: Attr) -> Result<std::fs::File> {
+    pub fn append(&mut self, path: &HostPath, attr: Attr) -> Result<Growing> {
         let dir = self.home_of(path)?;
         self.wire.cross("append:before")?;
         let flags = OFlags::CREATE
@@ -77,7 +97,7 @@ impl Root {
             .with_context(|| format!("opening `{path}`"))?;
         own(&file, attr).with_context(|| format!("setting the mode of `{path}`"))?;
         self.wire.cross("append:after")?;
-        Ok(file.into())
+        Ok(Growing(file.into()))
     }
 
     /// Points a symbolic link at `target`, in one step for whoever reads it.

@@ -16,7 +16,6 @@ import time
 pid, terminal = pty.fork()
 if pid == 0:
     os.execvp(sys.argv[1], sys.argv[1:])
-outer = os.readlink(f"/proc/{pid}/fd/0")
 heard = ""
 
 
@@ -33,6 +32,7 @@ def hear(pattern):
 
 
 hear("=>")
+outer = os.readlink(f"/proc/{pid}/fd/0")
 look = (
     "tty; readlink /proc/self/fd/* /proc/$PPID/fd/*; "
     f"(exec <>{outer}) 2>&1 || echo refused; (exec </dev/tty && tty </dev/tty); echo heard$((40+2))"

@@ -1,6 +1,6 @@
 //! What a build wrote: shown as it comes, and kept beside the project's logs.
 
-use std::{fs::File, io::Write, time::Instant};
+use std::{io::Write, time::Instant};
 
 use anyhow::Result;
 
@@ -10,7 +10,7 @@ use crate::{
     event::{Event, Ui},
     operation::{secrets, session::Session},
     project::ProjectSpec,
-    system::Attr,
+    system::{Attr, fs::Growing},
 };
 
 /// How many logs of builds a project keeps.
@@ -24,7 +24,7 @@ const SHORTEST: usize = 4;
 
 /// The log of one build, as it is being written.
 pub(super) struct Diary {
-    file: File,
+    file: Growing,
     written: usize,
     /// What must not be shown: the lines of secrets.
     hidden: Vec<Secret>,
@@ -86,7 +86,7 @@ impl Diary {
 
     /// A log that cannot be written is no reason to stop a build.
     fn write(&mut self, line: &str) {
-        let _ = self.file.write_all(line.as_bytes()).and_then(|()| self.file.write_all(b"\n"));
+        let _ = self.file.write_all(format!("{line}\n").as_bytes());
         self.written += line.len() + 1;
     }
 
@@ -103,7 +103,7 @@ impl Diary {
             }
         };
         self.write(&end);
-        if let Err(error) = self.file.sync_data() {
+        if let Err(error) = self.file.sync() {
             session.ui.emit(Event::Warned { message: &format!("the log of the build is not kept: {error}") });
         }
     }

@@ -43,27 +43,28 @@ pub struct Past {
 /// The builds whose logs are kept, newest first.
 pub fn list(session: &Session<'_>, name: &ProjectName) -> Result<Vec<Past>> {
     session.project(name)?;
-    let mut all = Vec::new();
+    let mut all: Vec<(ReleaseId, String)> = Vec::new();
     for entry in session.host.root.list(&name.build_logs())? {
-        let Some(id) = entry.strip_suffix(".log").and_then(|id| id.parse::<ReleaseId>().ok()) else {
-            continue;
-        };
-        let text = log(session, name, Some(&id))?.1;
-        let newest = all.is_empty();
-        all.push((id, text, newest));
+        if let Some(id) = entry.strip_suffix(".log").and_then(|id| id.parse().ok()) {
+            all.push(log(session, name, Some(&id))?);
+        }
     }
     let running = invocation(&session.host.root, &name.build_unit())?.is_some();
-    let last = all.len();
-    let past = |(at, (id, text, _)): (usize, (ReleaseId, String, bool))| {
-        let state = match text.lines().next_back() {
-            Some(line) if line.starts_with(DONE) => State::Done(line[DONE.len()..].to_owned()),
-            Some(line) if line.starts_with(FAILED) => State::Failed(line[FAILED.len()..].to_owned()),
-            _ if running && at + 1 == last => State::Running,
-            _ => State::Dead,
+    // Newest first; only the newest can be the one that runs.
+    let past = |(rank, (id, text)): (usize, (ReleaseId, String))| {
+        let last = text.lines().next_back().unwrap_or_default();
+        let state = if let Some(after) = last.strip_prefix(DONE) {
+            State::Done(after.to_owned())
+        } else if let Some(why) = last.strip_prefix(FAILED) {
+            State::Failed(why.to_owned())
+        } else if running && rank == 0 {
+            State::Running
+        } else {
+            State::Dead
         };
         Past { id, state, size: text.len() as u64 }
     };
-    Ok(all.into_iter().enumerate().map(past).rev().collect())
+    Ok(all.into_iter().rev().enumerate().map(past).collect())
 }
 
 /// What a build wrote: that of a release, or the newest.
@@ -71,13 +72,12 @@ pub fn log(session: &Session<'_>, name: &ProjectName, id: Option<&ReleaseId>) ->
     session.project(name)?;
     let missing =
         |what: String| Fault::new(Code::ReleaseNotFound, what).next(format!("hostkit builds list {name}"));
-    let id = match id {
-        Some(id) => id.clone(),
-        None => {
-            let all = session.host.root.list(&name.build_logs())?;
-            let newest = all.iter().rev().find_map(|entry| entry.strip_suffix(".log")?.parse().ok());
-            newest.ok_or_else(|| missing(format!("nothing of `{name}` has been built yet")))?
-        }
+    let id = if let Some(id) = id {
+        id.clone()
+    } else {
+        let all = session.host.root.list(&name.build_logs())?;
+        let newest = all.iter().rev().find_map(|entry| entry.strip_suffix(".log")?.parse().ok());
+        newest.ok_or_else(|| missing(format!("nothing of `{name}` has been built yet")))?
     };
     match session.host.root.read(&name.build_log(&id), LARGEST)? {
         Some(bytes) => Ok((id, String::from_utf8_lossy(&bytes).into_owned())),

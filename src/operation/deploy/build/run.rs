@@ -44,7 +44,7 @@ impl Bench {
         session: &mut Session<'_>,
         spec: &ProjectSpec,
         order: &Order<'_>,
-        builder: &Builder,
+        builder: Builder,
         terms: &Terms,
     ) -> Result<Self> {
         let bounds = terms.bounds()?;
@@ -62,7 +62,7 @@ impl Bench {
             environment,
             ends: Instant::now() + bounds.time,
             bounds,
-            builder: *builder,
+            builder,
             uid: spec.uid,
         })
     }

@@ -19,7 +19,7 @@ const LEAST_MEMORY: u64 = 512 * MIB;
 /// The most it gets without being asked.
 const MOST_MEMORY: u64 = 8192 * MIB;
 const DISK: u64 = 10 << 30;
-const TIME: Duration = Duration::from_secs(15 * 60);
+const TIME: Duration = Duration::from_mins(15);
 const TASKS: u32 = 512;
 
 /// On what terms a source is built. The default is: all of it, with the usual bounds and no secrets.

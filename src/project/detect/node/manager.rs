@@ -115,16 +115,12 @@ impl Manager {
         package: &Package,
         notes: &mut Notes,
     ) -> anyhow::Result<()> {
-        match self.lockfile {
-            Some(lockfile) => lock::check(files, lockfile, package),
-            None => {
-                notes.warn(format!(
-                    "there is no lockfile of {}: every build may fetch other versions",
-                    self.kind.name()
-                ));
-                Ok(())
-            }
-        }
+        let Some(lockfile) = self.lockfile else {
+            let name = self.kind.name();
+            notes.warn(format!("there is no lockfile of {name}: every build may fetch other versions"));
+            return Ok(());
+        };
+        lock::check(files, lockfile, package)
     }
 
     /// The files that decide what is fetched.

@@ -16,16 +16,16 @@ pub(in crate::project::detect) fn app(files: &dyn Files) -> anyhow::Result<Optio
         return project.next().map(Some);
     }
     if files.is_file(BUILD) || standalone_server(files).is_some() {
-        return any(files).map(Some);
+        return Ok(Some(any(files)));
     }
     Ok(None)
 }
 
 /// What has been built, when nothing says how to build it.
-pub(in crate::project::detect) fn any(files: &dyn Files) -> anyhow::Result<Draft> {
+pub(in crate::project::detect) fn any(files: &dyn Files) -> Draft {
     let draft = Draft::new(Framework::NextJs, Runtime::Nextjs).why(".next holds a build of Next.js");
     if let Some(built) = built(files, draft) {
-        return Ok(built);
+        return built;
     }
     let missing = if files.is_file(BUILD) {
         format!("a build is there ({BUILD}), but not {CLI} to serve it")
@@ -41,7 +41,7 @@ pub(in crate::project::detect) fn any(files: &dyn Files) -> anyhow::Result<Draft
         .next("send the project with its package.json: it is built here")
         .next("or set output: 'standalone' in next.config, run `next build`, and send .next/standalone with .next/static in it"),
     );
-    Ok(draft)
+    draft
 }
 
 impl Project<'_> {

@@ -1,4 +1,4 @@
-//! SvelteKit, by the adapter it is built with.
+//! `SvelteKit`, by the adapter it is built with.
 
 use super::{FILE, Project};
 use crate::domain::files::Files;
