@@ -62,7 +62,9 @@ impl Words {
                 None if line.starts_with("S3_SECRET_KEY=") || !line.contains('=') => Some(value),
                 None => line.split_once("SECRET=").or(line.split_once("TOKEN=")).map(|(_, value)| value),
             };
-            self.0.borrow_mut().extend(secret.filter(|s| s.len() > 15).map(str::to_owned));
+            self.0
+                .borrow_mut()
+                .extend(secret.filter(|s| s.len() > 15 && !s.contains(' ')).map(str::to_owned));
         }
     }
 }
