@@ -19,10 +19,12 @@ const ASK: &[&str] = &[
     "hostkit env edit blog --no-restart",
     "hostkit secrets set blog API_KEY",
 ];
+/// What names a process that the project of the examples lacks.
+const LACKS: &[&str] = &["hostkit scale api web=2 worker=4"];
 /// What ends otherwise because of what the project has: a bucket of its own.
 const HAS: &[&str] = &["hostkit storage attach", "hostkit rollback blog --with-db"];
-/// What looks for work in a unit of its own, and there are no units here.
-const NOWHERE: &[&str] = &["hostkit attach blog"];
+/// What looks for work in a unit of its own, or for what it has written, and there are no units here.
+const NOWHERE: &[&str] = &["hostkit attach blog", "hostkit builds log blog", "hostkit builds cancel blog"];
 /// What asks a provider whom nobody plays here, or needs a program that is not there.
 const REFUSED: &[&str] = &["hostkit backup target --endpoint", "hostkit deploy blog --git"];
 /// What does not end by itself.
@@ -150,9 +152,10 @@ fn every_example_does_what_it_says() {
             let (code, said) = run(&scene, workplace.path(), &call, &input);
             let expected = match call.as_str() {
                 c if ASK.contains(&c) => Some(2),
+                c if LACKS.contains(&c) => Some(3),
                 c if HAS.iter().any(|has| c.starts_with(has)) => Some(5),
                 c if REFUSED.iter().any(|refused| c.starts_with(refused)) => Some(6),
-                c if NOWHERE.contains(&c) => Some(4),
+                c if NOWHERE.iter().any(|nowhere| c.starts_with(nowhere)) => Some(4),
                 c if ENDLESS.contains(&c) => None,
                 _ => Some(0),
             };

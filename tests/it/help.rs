@@ -13,6 +13,8 @@ pub(crate) const COMMANDS: &[&str] = &[
     "rollback",
     "resume",
     "rails",
+    "scale",
+    "health",
     "releases",
     "status",
     "logs",
