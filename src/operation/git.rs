@@ -24,6 +24,9 @@ use crate::{
 
 /// How long a repository may take to be fetched.
 const PATIENCE: Duration = Duration::from_mins(5);
+/// How often a unit is asked for whose name systemd still remembers, and how long to wait between.
+const ATTEMPTS: u32 = 50;
+const PACE: Duration = Duration::from_millis(200);
 /// How many of the last lines of `git` an error repeats.
 const LAST: usize = 5;
 
@@ -174,12 +177,20 @@ impl Work<'_> {
             argv,
             patience: PATIENCE,
         };
-        let mut said = Vec::new();
-        let end = session.host.systemd.run(&job, &mut |line| said.push(line.to_owned()))?;
-        if end == End::Well {
-            return Ok(said);
+        for attempt in 1..=ATTEMPTS {
+            let mut said = Vec::new();
+            let end = session.host.systemd.run(&job, &mut |line| said.push(line.to_owned()))?;
+            if end == End::Well {
+                return Ok(said);
+            }
+            // A busy systemd has not yet forgotten the unit of the fetch before.
+            let known = said.iter().any(|line| line.contains("was already loaded"));
+            if !known || attempt == ATTEMPTS {
+                return Err(self.fault(&end, &said));
+            }
+            session.host.clock.sleep(PACE);
         }
-        Err(self.fault(&end, &said))
+        Ok(Vec::new())
     }
 
     /// What shuts `git` in. It may reach the network, and write only where it is told to.

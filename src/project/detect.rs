@@ -40,6 +40,9 @@ pub use versions::Wanted;
 /// The largest file of the project's own tools that is read, in bytes.
 const LIMIT: usize = 1 << 20;
 
+/// The end of every warning that there is no lockfile.
+const UNLOCKED: &str = "every build may fetch other versions";
+
 /// What was said on the command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Asked {
@@ -161,6 +164,10 @@ fn recipe(
     if given.asked.artifact {
         notes.why("it has been built before it came here");
         recipe = Recipe { framework: recipe.framework, migrations: recipe.migrations, ..Recipe::default() };
+    }
+    if config.install.is_some() || given.asked.artifact {
+        // Nothing is fetched as the rows would have it.
+        notes.warnings.retain(|warning| !warning.ends_with(UNLOCKED));
     }
     let said = |tool: &str, commands: &[StartCommand]| -> Vec<Migration> {
         commands.iter().map(|command| Migration { tool: tool.to_owned(), command: command.clone() }).collect()

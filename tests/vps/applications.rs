@@ -85,6 +85,7 @@ fn applications_of_every_kind_are_built_and_answer() {
         let deployed = vps
             .hostkit(["--json", "deploy", &project, "--source", "-", "--override-ratelimit"])
             .stdin(source.tar_gz())
+            .patiently()
             .run();
         let took = began.elapsed().as_secs();
         if deployed.code != 0 {

@@ -20,13 +20,14 @@ pub(crate) struct Call<'v> {
     argv: Vec<String>,
     user: Option<String>,
     stdin: Vec<u8>,
+    patience: &'static str,
 }
 
 impl<'v> Call<'v> {
     pub(crate) fn new<S: AsRef<str>>(vps: &'v Vps, argv: impl IntoIterator<Item = S>) -> Self {
         let argv: Vec<String> = argv.into_iter().map(|word| word.as_ref().to_owned()).collect();
         assert!(!argv.is_empty(), "a command has a name");
-        Self { vps, argv, user: None, stdin: Vec::new() }
+        Self { vps, argv, user: None, stdin: Vec::new(), patience: PATIENCE }
     }
 
     /// Runs it as this user, who must have been given to the builder: directly, or through `sudo` when it
@@ -44,12 +45,18 @@ impl<'v> Call<'v> {
         self
     }
 
+    /// Gives it ten minutes: something is built.
+    pub(crate) fn patiently(mut self) -> Self {
+        self.patience = "600";
+        self
+    }
+
     /// Runs it, whatever comes of it.
     #[must_use = "look at how it ended, or say `ok`"]
     pub(crate) fn run(self) -> Output<'v> {
         let what = typed(&self.argv);
         let mut argv: Vec<String> =
-            ["timeout", "--foreground", "-k", "5", PATIENCE].map(str::to_owned).to_vec();
+            ["timeout", "--foreground", "-k", "5", self.patience].map(str::to_owned).to_vec();
         if let Some(user) = &self.user {
             argv.extend(["runuser", "-u", user, "--"].map(str::to_owned));
             if self.argv[0] == "hostkit" {

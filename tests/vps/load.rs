@@ -117,12 +117,12 @@ fn under_load(vps: &Vps, what: &str, rounds: u32, version: impl Fn(u32) -> Sourc
         vps.deploy("blog", &version(round + 2));
         vps.expect_answer("blog", &format!("Version {} ", round + 2));
     }
+    // Between two releases, so that there is always one to go back to.
+    let known = vps.releases("blog");
+    let ids: Vec<&str> = known.iter().filter_map(|release| release["id"].as_str()).take(2).collect();
     for round in 0..rounds {
-        // Forth again every other time, so that there is always something to go back to.
-        vps.hostkit(["rollback", "blog"]).ok();
-        if round % 3 == 2 {
-            vps.deploy("blog", &version(100 + round));
-        }
+        let to = ids[usize::from(round % 2 == 0)];
+        vps.hostkit(["rollback", "blog", to]).ok();
     }
     more();
     let ended = Instant::now();
@@ -154,7 +154,7 @@ fn no_request_to_a_node_app_fails_while_it_is_deployed_gone_back_restarted_and_s
     });
     let (text, took) = slow.join().unwrap();
     assert!(text.ends_with("whole"), "the slow answer was cut off after {took:?}: {text}");
-    assert!(took >= SLOW - Duration::from_secs(1), "the slow answer took only {took:?}");
+    assert!(took + Duration::from_secs(1) >= SLOW, "the slow answer took only {took:?}");
     let (text, lasted) = socket.join().unwrap();
     assert!(text.contains("101 ") && text.contains("tick"), "{text}");
     let least = Duration::from_secs(DRAIN);

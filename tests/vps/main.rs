@@ -50,6 +50,7 @@ mod refused;
 mod release_phase;
 mod runtimes;
 mod sandbox;
+mod sources;
 mod storage;
 mod story;
 mod survival;

@@ -29,12 +29,12 @@ impl Fake {
     /// The port that a unit listens on: the last of its environment files that names one has its way. A
     /// worker is told one too, and does not use it.
     fn port(&self, body: &str) -> Option<u16> {
-        let files = body.lines().filter_map(|l| l.strip_prefix("EnvironmentFile="));
-        let told = files.filter_map(|file| {
+        let files = body.lines().rev().filter_map(|l| l.strip_prefix("EnvironmentFile="));
+        let mut told = files.filter_map(|file| {
             let text = std::fs::read_to_string(self.path(file)).unwrap_or_default();
             text.lines().find_map(|l| l.strip_prefix("PORT=")?.trim_matches(['\'', '"']).parse().ok())
         });
-        told.last().filter(|_| !body.contains("worker"))
+        told.next().filter(|_| !body.contains("worker"))
     }
     /// Leaves the link that systemd keeps for a unit that is up, as old as this moment.
     pub(super) fn mark_start(&self, unit: &str, number: usize) -> Result<()> {

@@ -77,7 +77,7 @@ fn is_python(path: &str, target: &str, all: &BTreeMap<&str, &str>) -> bool {
             return version.bytes().all(|b| b.is_ascii_digit() || b == b'.');
         }
         match all.get(format!("{bin}/{target}").as_str()) {
-            Some(next) if !target.contains('/') => target = (*next).to_owned(),
+            Some(next) if !target.contains('/') => (*next).clone_into(&mut target),
             _ => return false,
         }
     }

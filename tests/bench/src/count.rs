@@ -22,10 +22,10 @@ const NODE_2: &str = "/root/bench/node-2";
 /// In the order of a project's life.
 const COMMANDS: &[Limit] = &[
     limit(&["provision", "counted"], Some(9)),
-    limit(&["deploy", "counted", "--source", NODE_1], None),
-    limit(&["deploy", "counted", "--source", NODE_2], None),
+    limit(&["--foreground", "deploy", "counted", "--source", NODE_1], None),
+    limit(&["--foreground", "deploy", "counted", "--source", NODE_2], None),
     // Two starts, a stop and two loads of nginx, so that nobody waits; and a look at what systemd has.
-    limit(&["rollback", "counted"], Some(6)),
+    limit(&["--foreground", "rollback", "counted"], Some(6)),
     limit(&["status"], None),
 ];
 

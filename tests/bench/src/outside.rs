@@ -177,7 +177,10 @@ fn work(wish: &Wish, server: &Server, measured: &mut Measured) -> Result<bool, E
         explain(server, &["provision", "explained"])?;
     }
     if measured.is_over(ROWS, "deploy") {
-        explain(server, &["deploy", "tree-ours", "--source", "/root/bench/tree"])?;
+        explain(
+            server,
+            &["--foreground", "deploy", "--override-ratelimit", "tree-ours", "--source", "/root/bench/tree"],
+        )?;
     }
     if wish.has("count") { count(server) } else { Ok(true) }
 }

@@ -18,12 +18,17 @@ if victim == "hostkit":
     child.kill()
 else:
     shown = subprocess.run(["systemctl", "show", "-P", "MainPID", victim], stdout=subprocess.PIPE).stdout
+    main = int(shown or 0)
     # The unit may not run at this moment; then there is nothing to be killed.
-    if int(shown or 0) > 1:
-        try:
-            os.kill(int(shown), signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+    if main > 1:
+        with open(f"/proc/{main}/task/{main}/children") as children:
+            # What holds nginx's ports are its workers, and nobody ends them for it in a container.
+            all_of_it = [main, *map(int, children.read().split())]
+        for process in all_of_it:
+            try:
+                os.kill(process, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
 said = child.communicate()[0]
 print(said.decode(errors="replace"))
 print(f"{victim} killed after {patience:.3f} s; the command ended with {child.returncode}")

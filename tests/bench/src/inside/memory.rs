@@ -16,15 +16,15 @@ pub(super) fn measure() -> Result<(), Error> {
         &["--version"],
         &["--help"],
         &["provision", "memory", "--node"],
-        &["deploy", "memory", "--source", node],
-        &["deploy", "memory", "--source", SOURCES[1]],
+        &["--foreground", "deploy", "--override-ratelimit", "memory", "--source", node],
+        &["--foreground", "deploy", "--override-ratelimit", "memory", "--source", SOURCES[1]],
         &["rollback", "memory"],
         &["restart", "memory"],
         &["status"],
         &["doctor"],
         &["repair"],
         &["history"],
-        &["deploy", "tree-ours", "--source", "/root/bench/tree"],
+        &["--foreground", "deploy", "--override-ratelimit", "tree-ours", "--source", "/root/bench/tree"],
         &["project", "delete", "memory", "--confirm", "memory"],
     ];
     for args in commands {

@@ -116,7 +116,7 @@ fn quiet(name: &str, round: usize) -> Result<(), Error> {
 /// `rollback NAME RELEASE` to and fro, beside a plain restart of the same service.
 pub(super) fn rollback(rounds: usize) -> Result<(), Error> {
     let unit = format!("hostkit-{NODE}.service");
-    run(&words(&hostkit(&["deploy", NODE, "--source", SOURCES[1]])))?;
+    run(&words(&hostkit(&["deploy", "--override-ratelimit", NODE, "--source", SOURCES[1]])))?;
     let releases = releases(NODE)?;
     let [first, second] = releases.as_slice() else { return Err(format!("not two: {releases:?}").into()) };
     let port = kit::port(NODE)?;

@@ -52,7 +52,7 @@ pub(super) fn deploy(rounds: usize) -> Result<(), Error> {
     in_turn(
         "deploy",
         rounds.min(ROUNDS),
-        |_| timed(&words(&hostkit(&["deploy", OURS, "--source", TREE]))),
+        |_| timed(&words(&hostkit(&["deploy", "--override-ratelimit", OURS, "--source", TREE]))),
         |_| by_hand(threads),
     )?;
     let live = [format!("/home/{OURS}/app"), format!("{FLOORS}/app")].map(|app| count(Path::new(&app)));
