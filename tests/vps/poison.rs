@@ -144,7 +144,6 @@ fn no_secret_is_anywhere_but_where_it_belongs() {
         PROVIDER,
     );
     call(&["env", "set", "blog", "DATABASE_URL", "--stdin"], ENV);
-    call(&["db", "query", "blog", &format!("SELECT '{ENV}'::int")], "");
     call(&["project", "delete", "shop", "--confirm", "shop"], "");
     vps.hostkit(["project", "restore", "shop"]).ok();
     words.learn(&vps);
@@ -153,11 +152,8 @@ fn no_secret_is_anywhere_but_where_it_belongs() {
     let all: Vec<String> = words.0.borrow().iter().cloned().collect();
     assert!(all.len() > 20, "{} words", all.len());
     vps.write("/dev/shm/ours/words", all.join("\n"));
-    // What a query is about is the caller's own to write into PostgreSQL's log.
-    let said =
-        said.into_inner().replace(&format!("SELECT '{ENV}'::int"), "").replace(&format!("\"{ENV}\""), "");
-    vps.write("/root/said", said);
-    vps.sh("sed -i '/poison-env.*::int/d; /invalid input syntax.*poison-env/d' /var/log/postgresql/*.log; cp /dev/shm/ours/samples /root/samples; grep -c pg_dump /root/samples").ok();
+    vps.write("/root/said", said.into_inner());
+    vps.sh("cp /dev/shm/ours/samples /root/samples; grep -c pg_dump /root/samples").ok();
     let places = || {
         let line = ["python3", "/opt/poison.py", "search", "/dev/shm/ours/words", "/dev/shm/ours/since"];
         vps.run(line.iter().chain(&PLACES)).ok().lines()
