@@ -159,10 +159,20 @@ fn finish(running: &mut Child) -> Result<bool> {
     }
 }
 
-fn clear(unit: &UnitName) -> Result<()> {
+/// Has systemd forget a unit that has ended. It does so a moment later, and until then no other can have its
+/// name.
+pub(super) fn clear(unit: &UnitName) -> Result<()> {
     // Says that there is nothing to forget, mostly.
     systemctl()?.output(["reset-failed", unit.as_str()])?;
-    Ok(())
+    let since = Instant::now();
+    while since.elapsed() < END {
+        let known = systemctl()?.run(["list-units", "--all", "--plain", "--no-legend", unit.as_str()])?;
+        if known.stdout.trim().is_empty() {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    bail!("systemd does not forget the unit `{unit}`")
 }
 
 /// The unit while it runs: dropping it ends it.

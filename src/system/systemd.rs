@@ -132,8 +132,7 @@ impl Systemd for Systemctl {
     fn forget(&mut self, unit: &UnitName) -> Result<()> {
         // One that has ended well is not there, and says so.
         systemctl()?.output(["stop", "--quiet", unit.as_str()])?;
-        systemctl()?.output(["reset-failed", unit.as_str()])?;
-        Ok(())
+        build::clear(unit)
     }
     fn list(&self) -> Result<BTreeMap<String, UnitStatus>> {
         let ran =
