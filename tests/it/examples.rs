@@ -21,10 +21,10 @@ const ASK: &[&str] = &[
 ];
 /// What names a process that the project of the examples lacks.
 const LACKS: &[&str] = &["hostkit scale api web=2 worker=4"];
-/// What ends otherwise because of what the project has: a bucket of its own.
-const HAS: &[&str] = &["hostkit storage attach", "hostkit rollback blog --with-db"];
+/// What ends otherwise because of what the project has or does: a bucket of its own, no build.
+const HAS: &[&str] = &["hostkit storage attach", "hostkit rollback blog --with-db", "hostkit builds cancel"];
 /// What looks for work in a unit of its own, or for what it has written, and there are no units here.
-const NOWHERE: &[&str] = &["hostkit attach blog", "hostkit builds log blog", "hostkit builds cancel blog"];
+const NOWHERE: &[&str] = &["hostkit attach blog", "hostkit builds log blog"];
 /// What asks a provider whom nobody plays here, or needs a program that is not there.
 const REFUSED: &[&str] = &["hostkit backup target --endpoint", "hostkit deploy blog --git"];
 /// What does not end by itself.
