@@ -1,7 +1,7 @@
 //! Deciding what kind of application a source is, how it is made, and how it is started.
 //!
 //! What somebody said comes before what can be seen: a flag, then `hostkit.toml`, then the Procfile,
-//! then the files of the source, which are looked at row by row ([`rows`]). Every fact that counted is
+//! then the files of the source, which are looked at row by row (`rows`). Every fact that counted is
 //! written down.
 
 mod choice;

@@ -72,7 +72,7 @@ pub fn is_zip(beginning: &[u8]) -> bool {
     zip::MAGIC.iter().any(|magic| beginning.starts_with(magic))
 }
 
-/// Writes what a zip archive holds as a tar archive, for [`extract`] to look at.
+/// Writes what a zip archive holds as a tar archive, for [`extract()`] to look at.
 pub fn zip_to_tar(file: impl io::Read + io::Seek, out: impl io::Write) -> anyhow::Result<()> {
     zip::to_tar(file, out, &Limits::default())
 }

@@ -1,7 +1,7 @@
 //! A zip archive as a tar stream.
 //!
 //! Read from its directory at the end, by a child with the caller's permissions; what comes out goes
-//! through [`super::extract`] like any other upload, with all its checks and limits. Nothing here trusts
+//! through [`super::extract()`] like any other upload, with all its checks and limits. Nothing here trusts
 //! the archive: every entry has to be what the directory says of it, or the whole is refused. Only what
 //! real tools write is read: stored and deflated entries, without encryption and without zip64, which
 //! only archives need that are past the limits anyway.

@@ -115,7 +115,7 @@ fn sealing(rounds: usize) -> Result<(), Error> {
 }
 
 /// Stands for npm where there is no network: a package is a directory of files.
-const NPM: &str = r#"#!/usr/bin/python3
+const NPM: &str = r"#!/usr/bin/python3
 import os, json, hashlib
 lock = json.load(open('package-lock.json'))
 for name in lock['packages']:
@@ -124,7 +124,7 @@ for name in lock['packages']:
         os.makedirs(f'{name}/lib{n % 5}', exist_ok=True)
         with open(f'{name}/lib{n % 5}/{n}.js', 'w') as f:
             f.write(f'// {name} {n}\n' + hashlib.sha256(f'{name}{n}'.encode()).hexdigest() * 100)
-"#;
+";
 
 /// A Node project whose dependencies are 30,000 files, deployed twice. The stand-in for npm neither fetches
 /// nor unpacks, so the first deploy takes a fraction of what a real one does.
