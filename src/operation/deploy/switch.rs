@@ -100,14 +100,22 @@ pub(super) fn switch(
             Ok((handed.outcome, Deployed { spec, previous, release, why, warnings }))
         }
         Err(error) => {
+            // What was refused before anything was done leaves no release behind.
+            if error.is::<HostState>() || is_unfinished(&error) || phase.changed() {
+                remember(session, next.uid, &failed);
+            }
             let mut error = verdict(session, spec, error);
-            remember(session, next.uid, &failed);
             if phase.changed() {
                 error = after_migration(error, next, &phase);
             }
             Err(error)
         }
     }
+}
+
+/// Whether an operation began and could not be undone either.
+fn is_unfinished(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Fault>().is_some_and(|fault| fault.code == Code::Unfinished)
 }
 
 /// Names a release that failed in the records, so that its number is not given out again.
