@@ -363,10 +363,9 @@ impl ProjectName {
     pub fn call_unit(&self, id: &str) -> UnitName {
         UnitName(format!("hostkit-{self}_call-{id}.service"))
     }
-    /// The unit that one step of fetching its sources runs in. Each has a name of its own: systemd may
-    /// not have forgotten the one before.
-    pub fn fetch_unit(&self, step: u32) -> UnitName {
-        UnitName(format!("hostkit-{self}_fetch-{step}.service"))
+    /// The unit that the steps of fetching its sources run in, one after the other.
+    pub fn fetch_unit(&self) -> UnitName {
+        UnitName(format!("hostkit-{self}_fetch.service"))
     }
     /// Where its sources are fetched to, while they are.
     pub fn fetched(&self) -> HostPath {

@@ -4,7 +4,7 @@
 //! the same extractor as every other upload. No hooks, no templates, no submodules, no configuration but
 //! what is said here.
 
-use std::{cell::Cell, ffi::OsStr, time::Duration};
+use std::{ffi::OsStr, time::Duration};
 
 use anyhow::{Context, Result, bail};
 
@@ -24,9 +24,6 @@ use crate::{
 
 /// How long a repository may take to be fetched.
 const PATIENCE: Duration = Duration::from_mins(5);
-/// How often a unit is asked for whose name systemd still remembers, and how long to wait between.
-const ATTEMPTS: u32 = 50;
-const PACE: Duration = Duration::from_millis(200);
 /// How many of the last lines of `git` an error repeats.
 const LAST: usize = 5;
 
@@ -100,7 +97,7 @@ pub(super) fn fetch(session: &mut Session<'_>, spec: &ProjectSpec, order: &Order
         session.host.root.replace(&place.join("key"), private.reveal().as_bytes(), own(0o600))?;
     }
     let shown = format!("{} ({})", order.address, order.wanted);
-    let work = Work { spec, order, place: &place, step: Cell::new(1) };
+    let work = Work { spec, order, place: &place };
     session.ui.emit(Event::Began { what: "fetch", detail: &shown });
     work.git(session, &["init", "--quiet", "--bare", "--template=", "."])?;
     let commit = work.fetch(session)?;
@@ -130,8 +127,6 @@ struct Work<'a> {
     spec: &'a ProjectSpec,
     order: &'a Order,
     place: &'a HostPath,
-    /// How many steps there were.
-    step: Cell<u32>,
 }
 
 impl Work<'_> {
@@ -171,26 +166,15 @@ impl Work<'_> {
         // A `$` would be a variable to whoever starts it.
         argv.extend(words.iter().map(|word| word.replace('$', "$$")));
         let job = Job {
-            unit: self.spec.name.fetch_unit(self.step.replace(self.step.get() + 1)),
+            unit: self.spec.name.fetch_unit(),
             description: format!("HostKit project {}: git", self.spec.name),
             settings: self.settings(),
             argv,
             patience: PATIENCE,
         };
-        for attempt in 1..=ATTEMPTS {
-            let mut said = Vec::new();
-            let end = session.host.systemd.run(&job, &mut |line| said.push(line.to_owned()))?;
-            if end == End::Well {
-                return Ok(said);
-            }
-            // A busy systemd has not yet forgotten the unit of the fetch before.
-            let known = said.iter().any(|line| line.contains("was already loaded"));
-            if !known || attempt == ATTEMPTS {
-                return Err(self.fault(&end, &said));
-            }
-            session.host.clock.sleep(PACE);
-        }
-        Ok(Vec::new())
+        let mut said = Vec::new();
+        let end = session.host.systemd.run(&job, &mut |line| said.push(line.to_owned()))?;
+        if end == End::Well { Ok(said) } else { Err(self.fault(&end, &said)) }
     }
 
     /// What shuts `git` in. It may reach the network, and write only where it is told to.

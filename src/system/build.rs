@@ -24,6 +24,7 @@ use self::watch::Watch;
 use super::{
     accounts::end_processes,
     exec::Tool,
+    job::forget,
     process,
     systemd::{Postmortem, Systemctl, Systemd, systemctl},
 };
@@ -81,7 +82,7 @@ pub enum Ending {
 /// Runs a command to its end. Nothing of it is left when this returns, however it returns.
 pub(super) fn run(job: &Job, hear: &mut dyn FnMut(&str)) -> Result<Ending> {
     // One that failed before is remembered by systemd, and would be in the way.
-    clear(&job.unit)?;
+    forget(&job.unit)?;
     let unit = Unit(job);
     let mut watch = Watch::begin(job)?;
     let args = sandbox::arguments(job);
@@ -117,7 +118,7 @@ pub(super) fn run(job: &Job, hear: &mut dyn FnMut(&str)) -> Result<Ending> {
     let well = finish(&mut running)?;
     end_processes(job.uid)?;
     let end = Systemctl.postmortem(&job.unit)?;
-    clear(&job.unit)?;
+    forget(&job.unit)?;
     process::keep_going()?;
     if let Some((Some(ending), _)) = cut {
         return Ok(ending);
@@ -157,22 +158,6 @@ fn finish(running: &mut Child) -> Result<bool> {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-}
-
-/// Has systemd forget a unit that has ended. It does so a moment later, and until then no other can have its
-/// name.
-pub(super) fn clear(unit: &UnitName) -> Result<()> {
-    // Says that there is nothing to forget, mostly.
-    systemctl()?.output(["reset-failed", unit.as_str()])?;
-    let since = Instant::now();
-    while since.elapsed() < END {
-        let known = systemctl()?.run(["list-units", "--all", "--plain", "--no-legend", unit.as_str()])?;
-        if known.stdout.trim().is_empty() {
-            return Ok(());
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    bail!("systemd does not forget the unit `{unit}`")
 }
 
 /// The unit while it runs: dropping it ends it.

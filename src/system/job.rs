@@ -5,10 +5,10 @@ use std::{
     os::unix::process::ExitStatusExt,
     process::Child,
     sync::mpsc::{self, RecvTimeoutError, Sender},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::{exec::Tool, process, systemd::Postmortem};
 use crate::domain::layout::UnitName;
@@ -20,6 +20,8 @@ const LONGEST: usize = 4096;
 const STARTER: [&str; 4] = ["/usr/bin/nice", "-n", "0", "--"];
 /// How often to look whether somebody wants to stop.
 const PACE: Duration = Duration::from_millis(100);
+/// How long systemd may need to forget a unit that has ended.
+const FORGOTTEN_WITHIN: Duration = Duration::from_secs(30);
 
 /// A program that runs once.
 #[derive(Clone, Debug)]
@@ -89,6 +91,8 @@ pub(super) fn run(job: &Job, said: &mut dyn FnMut(&str)) -> Result<End> {
     arguments.push("--".to_owned());
     arguments.extend(STARTER.map(str::to_owned));
     arguments.extend(job.argv.iter().cloned());
+    // One that was killed with its caller may be remembered still.
+    forget(&job.unit)?;
     let (child, output) = Tool::find("systemd-run", "systemd")?.start_merged(&arguments)?;
     let ended = listen(child, output, said);
     if ended.is_err() {
@@ -97,11 +101,12 @@ pub(super) fn run(job: &Job, said: &mut dyn FnMut(&str)) -> Result<End> {
     }
     let status = ended?;
     if status.success() {
+        forget(&job.unit)?;
         return Ok(End::Well);
     }
     // One that failed stays until somebody has looked.
     let end = super::systemd::postmortem(&job.unit)?;
-    systemctl()?.output(["reset-failed", job.unit.as_str()])?;
+    forget(&job.unit)?;
     if end.result.is_empty() || end.result == "success" {
         // Never started: `systemd-run` has said why.
         return Ok(match status.code() {
@@ -159,6 +164,22 @@ pub(super) fn stop(unit: &UnitName) -> Result<()> {
     systemctl()?.output(["stop", "--quiet", unit.as_str()])?;
     systemctl()?.output(["reset-failed", unit.as_str()])?;
     Ok(())
+}
+
+/// Has systemd forget a unit that has ended. It does so a moment later, and until then no other can have its
+/// name.
+pub(super) fn forget(unit: &UnitName) -> Result<()> {
+    // Says that there is nothing to forget, mostly.
+    systemctl()?.output(["reset-failed", unit.as_str()])?;
+    let since = Instant::now();
+    while since.elapsed() < FORGOTTEN_WITHIN {
+        let known = systemctl()?.run(["list-units", "--all", "--plain", "--no-legend", unit.as_str()])?;
+        if known.stdout.trim().is_empty() {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    bail!("systemd does not forget the unit `{unit}`")
 }
 
 fn systemctl() -> Result<Tool> {

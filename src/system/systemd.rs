@@ -132,7 +132,7 @@ impl Systemd for Systemctl {
     fn forget(&mut self, unit: &UnitName) -> Result<()> {
         // One that has ended well is not there, and says so.
         systemctl()?.output(["stop", "--quiet", unit.as_str()])?;
-        build::clear(unit)
+        job::forget(unit)
     }
     fn list(&self) -> Result<BTreeMap<String, UnitStatus>> {
         let ran =
