@@ -77,6 +77,11 @@ def passing(name):
     return bool(mine) or name.endswith((".device", ".scope")) or name.startswith(("user@", "user-runtime-dir@", "run-", "systemd-"))
 
 
+# systemd remembers a unit whose file is gone for a moment longer, and forgets it by itself.
+def fading(name, active):
+    return name.startswith("hostkit-") and active == "inactive" and not os.path.exists(f"/etc/systemd/system/{name}")
+
+
 def units():
     for line in run("systemctl", "list-unit-files", "--no-legend", "--no-pager"):
         if passing(line.split()[0]):
@@ -84,7 +89,7 @@ def units():
         yield "unit-file " + " ".join(line.split())
     for line in run("systemctl", "list-units", "--all", "--plain", "--no-legend", "--no-pager"):
         name, load, active = line.split()[:3]
-        if not passing(name):
+        if not passing(name) and not fading(name, active):
             yield f"unit {name} {load} {active}"
 
 
@@ -92,7 +97,7 @@ def services():
     for line in run("systemctl", "list-units", "--all", "--plain", "--no-legend", "--no-pager", "hostkit-*"):
         name, load, active, sub = line.split()[:4]
         # Work that goes on by itself, and looks after a release for some minutes.
-        if passing(name):
+        if passing(name) or fading(name, active):
             continue
         yield f"service {name} {load} {active} {sub}"
 
