@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::{Result, bail};
 
 use super::{
-    backup::restore::settle,
+    backup::leftover::settle,
     execute, handover,
     recovery::{lock_name, recover},
 };

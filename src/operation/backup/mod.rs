@@ -4,7 +4,9 @@
 //! was copied to another server is worth as much there.
 
 mod database;
+pub(super) mod leftover;
 pub mod offsite;
+mod piece;
 mod redis;
 pub mod restore;
 pub mod retreat;

@@ -4,19 +4,22 @@ use std::{collections::BTreeSet, io::Read, path::PathBuf, time::Instant};
 
 use anyhow::{Context, Result, bail};
 
+pub use super::piece::Piece;
 use super::{
     Attr, BackupId, Key, Mode, Outcome, ProjectName, ProjectSpec, Reader, Reason, Scope, Session, Stored,
     choose,
     database::{self, Loaded},
-    known, redis,
+    known,
+    leftover::{clear, mark},
+    redis,
     retreat::Onto,
-    write::{DATABASE, ENV, Entry, PROJECT, REDIS, SHARED, directories, write},
+    write::{DATABASE, Entry, PROJECT, REDIS, write},
 };
 use crate::{
     domain::{
         env::{EnvKey, EnvText},
         fault::{Code, Fault},
-        layout::{HostPath, host},
+        layout::host,
         secret::Secret,
     },
     event::Event,
@@ -35,34 +38,6 @@ use crate::{
         backup::{Opened, Part, cause, open_path},
     },
 };
-
-/// A kind of data that can be gone back to by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Piece {
-    /// The database.
-    Database,
-    /// The keys in Redis.
-    Redis,
-    /// The directory that releases share.
-    Shared,
-    /// The project's own variables.
-    Env,
-}
-
-impl Piece {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Database, Self::Redis, Self::Shared, Self::Env];
-
-    /// The name of its part.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Database => DATABASE,
-            Self::Redis => REDIS,
-            Self::Shared => SHARED,
-            Self::Env => ENV,
-        }
-    }
-}
 
 /// What was gone back to.
 #[derive(Clone, Debug)]
@@ -205,9 +180,6 @@ pub fn adopt(
         }
     })
 }
-
-/// A note of what is under way is shorter than this, in bytes.
-const NOTE: u64 = 64;
 
 /// What is done besides.
 pub(super) struct Terms {
@@ -416,32 +388,4 @@ fn swap(
         }
         registry.go_live(spec.uid, &onto.stand.release)
     })
-}
-
-/// Says that something is about to lie beside a project's data, so that the next command finds it should this
-/// one die. `what` is `redis` when that is among it.
-pub(super) fn mark(session: &mut Session<'_>, spec: &ProjectSpec, what: &str) -> Result<HostPath> {
-    let note = spec.name.restoring(spec.uid);
-    directories(session, &spec.name, spec.uid)?;
-    session.host.root.replace(&note, what.as_bytes(), Attr::root(0o600))?;
-    Ok(note)
-}
-
-/// Removes what a restore, or the check of a backup, that died has left. Its operation is undone or done by now.
-pub(in crate::operation) fn settle(session: &mut Session<'_>, spec: &ProjectSpec) -> Result<()> {
-    let note = spec.name.restoring(spec.uid);
-    let Some(what) = session.host.root.read(&note, NOTE)? else { return Ok(()) };
-    clear(session, spec)?;
-    if what != DATABASE.as_bytes() {
-        let _held = redis::take(session, spec)?;
-        redis::clear(session, spec)?;
-    }
-    session.host.root.remove(&note)
-}
-
-/// Removes what a restore has left beside the project's data, or one that died. The data that was
-/// replaced is among it.
-pub(in crate::operation) fn clear(session: &mut Session<'_>, spec: &ProjectSpec) -> Result<()> {
-    session.host.root.shred(&spec.name.incoming_shared())?;
-    database::clear(session, spec)
 }

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use super::{
     BackupId, Mode, ProjectName, ProjectSpec, Scope, Session, choose, database,
-    restore::{clear, mark},
+    leftover::{clear, mark},
     write::DATABASE,
 };
 use crate::{
