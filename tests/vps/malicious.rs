@@ -35,6 +35,8 @@ const TRIES: &[&str] = &[
     "reach D-Bus",
     "reach systemd",
     "reach the journal",
+    "hand an open file to a neighbour",
+    "make a ring that opens sockets",
     "call sudo",
     "call su",
     "start a unit",
@@ -95,6 +97,10 @@ fn a_malicious_postinstall_is_refused_everything() {
     vps.live("shop", &Source::example("node"));
     vps.hostkit(["provision", "blog"]).ok();
     vps.deploy("blog", &Source::example("node"));
+    vps.sh("systemd-run -q --unit=neighbour /usr/bin/python3 -c \"import socket, time
+s = socket.socket(socket.AF_UNIX); s.bind(chr(0) + 'neighbour'); s.listen(); time.sleep(900)\"
+         while ! grep -q @neighbour /proc/net/unix; do sleep 0.1; done")
+        .ok();
     let port = vps.sh("grep ^PORT= /home/shop/.env | tr -cd 0-9").ok().stdout.trim().to_owned();
     let address = vps.server().address.clone();
 

@@ -236,6 +236,8 @@ TRIES = {
     "reach D-Bus": lambda: ask_unix("/run/dbus/system_bus_socket"),
     "reach systemd": lambda: ask_unix("/run/systemd/private"),
     "reach the journal": lambda: ask_unix("/run/systemd/journal/stdout"),
+    "hand an open file to a neighbour": lambda: ask_unix("\0neighbour"),
+    "make a ring that opens sockets": lambda: call("syscall", 425, 4, ctypes.create_string_buffer(120)),
     "call sudo": lambda: run("sudo", "-n", "hostkit", "status"),
     "call su": lambda: run("su", "-c", "true"),
     "start a unit": lambda: run("systemd-run", "--wait", "true"),
