@@ -18,9 +18,12 @@ use crate::{
         session::{Outcome, Session},
     },
     project::{Phase, ProjectSpec, Stand},
-    resource::{Any, probe},
+    resource::Any,
     store::ReleaseRow,
 };
+
+/// How long one answer of the old process may take.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// What the project is to be, with the environment that the release is to run with.
 fn draft(session: &mut Session<'_>, spec: &ProjectSpec, staged: &Staged) -> Result<Draft> {
@@ -182,10 +185,7 @@ fn judge(session: &Session<'_>, old: &ProjectSpec, error: anyhow::Error) -> anyh
         let message = format!("{}\nthe release `{id}` is live", fault.message);
         return Fault { message, ..fault }.next(logs).into();
     }
-    let message = format!(
-        "{}\nthe release `{id}` was started again and does not answer: `{name}` is down",
-        fault.message
-    );
+    let message = format!("{}\nthe release `{id}` does not answer either: `{name}` is down", fault.message);
     Fault { code: Code::Down, message, ..fault }.next(logs).next(format!("hostkit releases {name}")).into()
 }
 
@@ -199,7 +199,8 @@ fn alive(session: &Session<'_>, spec: &ProjectSpec) -> bool {
     let Some(health) = health else { return true };
     let deadline = session.host.clock.elapsed() + Duration::from_secs(health.timeout.into());
     loop {
-        if probe(health, &session.host).is_ok() {
+        // Whatever it answers: whether that is what its settings ask for was not the question.
+        if session.host.net.get(health.port, &health.host, "/", ANSWER).is_ok() {
             return true;
         }
         if session.host.clock.elapsed() >= deadline {
