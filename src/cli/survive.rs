@@ -158,14 +158,21 @@ fn calls(host: &Host, name: &ProjectName, uid: u32) -> Result<Vec<String>> {
     Ok(ids)
 }
 
-/// The newest call of a project, or the named one.
+/// The named call of a project, the one that is at work, or the newest.
 pub(super) fn find(cx: &mut Context, name: &ProjectName, id: Option<&str>) -> Result<Call> {
     let uid = uid_of(cx, name)?;
-    let known = calls(&cx.host()?, name, uid)?;
-    let found = match id {
-        Some(id) => known.into_iter().find(|known| known == id),
-        None => known.into_iter().next_back(),
+    let host = cx.host()?;
+    let known = calls(&host, name, uid)?;
+    // A call that came later may have been refused because of the one that is at work.
+    let works = |id: &&String| {
+        let call = Call { name: name.clone(), uid, id: (*id).clone() };
+        invocation(&host.root, &call.unit()).is_ok_and(|invocation| invocation.is_some())
     };
+    let found = match id {
+        Some(id) => known.iter().find(|known| *known == id),
+        None => known.iter().rfind(works).or(known.last()),
+    };
+    let found = found.cloned();
     let id = found.ok_or_else(|| {
         let message = match id {
             Some(id) => format!("`{name}` has no call `{}`", id.escape_debug()),
