@@ -157,7 +157,7 @@ fn described(spec: &ProjectSpec) -> Answer {
         number.map_or_else(|| usual.to_owned(), |number| format!("{number} s"))
     };
     let text = format!(
-        "{}  GET {path} answers {wanted}\ntimeout   {}\ninterval  {}\ngrace     {}\ndrain     {} s",
+        "{}  GET {path} must answer {wanted}, from the next start on\ntimeout   {}\ninterval  {}\ngrace     {}\ndrain     {} s",
         spec.name,
         seconds(health.timeout, "120 s"),
         seconds(health.interval, "0.1 s"),
