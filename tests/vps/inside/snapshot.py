@@ -77,9 +77,11 @@ def passing(name):
     return bool(mine) or name.endswith((".device", ".scope")) or name.startswith(("user@", "user-runtime-dir@", "run-", "systemd-"))
 
 
-# systemd remembers a unit whose file is gone for a moment longer, and forgets it by itself.
+# systemd remembers a unit that has ended for a moment longer, and forgets it by itself: one whose file is
+# gone, and the one that takes over for a moment, whose file stays.
 def fading(name, active):
-    return name.startswith("hostkit-") and active == "inactive" and not os.path.exists(f"/etc/systemd/system/{name}")
+    gone = name.endswith("_surge.service") or not os.path.exists(f"/etc/systemd/system/{name}")
+    return name.startswith("hostkit-") and active == "inactive" and gone
 
 
 def units():
