@@ -121,7 +121,7 @@ pub(super) fn run(job: &Job, said: &mut dyn FnMut(&str)) -> Result<End> {
 /// would have read; it writes nowhere.
 pub(super) fn detach(job: &Job, stdin: bool) -> Result<()> {
     let mut arguments: Vec<String> =
-        ["--quiet", "--collect", "--service-type=exec"].map(str::to_owned).to_vec();
+        ["--quiet", "--collect", "--service-type=simple"].map(str::to_owned).to_vec();
     if stdin {
         // `systemd-run` hands its own on, and stays until the unit ends.
         arguments.push("--pipe".to_owned());
