@@ -232,3 +232,13 @@ fn what_the_administrator_says_of_health_comes_before_what_the_release_says() {
     assert_eq!((health.path.as_deref(), health.status, health.timeout), (Some("/up"), Some(204), Some(120)));
     assert_eq!(spec.drain(), 5);
 }
+
+#[test]
+fn a_project_whose_old_process_still_answers_is_not_called_down() {
+    let scene = Scene::after(&[provisioned_bare, deployed]);
+    std::fs::write(scene.real("/home/blog/app/unhealthy"), "").unwrap();
+    let error = scene.act(restarted).unwrap_err();
+    let fault = error.downcast_ref::<Fault>().unwrap();
+    assert_eq!(fault.code, Code::Unhealthy, "{}", fault.message);
+    assert!(fault.message.contains("is live"), "{}", fault.message);
+}
