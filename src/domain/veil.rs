@@ -25,10 +25,14 @@ impl Veil {
             }
         }
         hidden.retain(|secret| secret.len() >= SHORTEST);
+        Self::over_these(hidden.into_iter().map(Secret::new).collect())
+    }
+
+    /// Over these, however short they are.
+    pub fn over_these(mut hidden: Vec<Secret>) -> Self {
         // The longest first: one may be a part of another.
-        hidden.sort_unstable_by_key(|secret| std::cmp::Reverse(secret.len()));
-        hidden.dedup();
-        Self(hidden.into_iter().map(Secret::new).collect())
+        hidden.sort_unstable_by_key(|secret| std::cmp::Reverse(secret.reveal().len()));
+        Self(hidden)
     }
 
     /// A line without them.

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::{super::stage::millis, Terms};
 use crate::{
-    domain::{fault::Fault, release::ReleaseId, secret::Secret},
+    domain::{fault::Fault, release::ReleaseId, secret::Secret, veil::Veil},
     event::{Event, Ui},
     operation::{secrets, session::Session},
     project::ProjectSpec,
@@ -17,8 +17,6 @@ use crate::{
 pub const KEPT: usize = 20;
 /// How much of what a build writes is kept, in bytes.
 const LARGEST: usize = 16 << 20;
-/// What stands in the place of a secret.
-const MASK: &str = "••••••";
 /// A shorter secret would hide half the log.
 const SHORTEST: usize = 4;
 
@@ -27,7 +25,7 @@ pub(super) struct Diary {
     file: Growing,
     written: usize,
     /// What must not be shown: the lines of secrets.
-    hidden: Vec<Secret>,
+    hidden: Veil,
 }
 
 impl Diary {
@@ -45,8 +43,6 @@ impl Diary {
             let lines = value.reveal().lines().map(str::trim).filter(|line| line.len() >= SHORTEST);
             hidden.extend(lines.map(Secret::new));
         }
-        // The longest first: one may be a part of another.
-        hidden.sort_by_key(|secret| std::cmp::Reverse(secret.reveal().len()));
         let place = spec.name.build_logs();
         let logs = session.host.root.list(&place)?;
         for old in logs.iter().rev().skip(KEPT - 1) {
@@ -54,7 +50,7 @@ impl Diary {
         }
         let attr = Attr { uid: 0, gid: spec.uid, mode: 0o640 };
         let file = session.host.root.append(&spec.name.build_log(id), attr)?;
-        Ok(Self { file, written: 0, hidden })
+        Ok(Self { file, written: 0, hidden: Veil::over_these(hidden) })
     }
 
     /// Notes a command that is run.
@@ -64,7 +60,7 @@ impl Diary {
 
     /// Hears a line of a command's output.
     pub(super) fn hear(&mut self, ui: &mut dyn Ui, what: &str, line: &str) {
-        let line = self.scrub(line);
+        let line = self.hidden.over(line);
         ui.emit(Event::Output { what, line: &line });
         if self.written < LARGEST {
             self.write(&line);
@@ -72,16 +68,6 @@ impl Diary {
                 self.write("… (the rest is not kept)");
             }
         }
-    }
-
-    fn scrub(&self, line: &str) -> String {
-        let mut line = line.to_owned();
-        for secret in &self.hidden {
-            if line.contains(secret.reveal()) {
-                line = line.replace(secret.reveal(), MASK);
-            }
-        }
-        line
     }
 
     /// A log that cannot be written is no reason to stop a build.
@@ -98,7 +84,7 @@ impl Diary {
             None => format!("{DONE}{seconds}"),
             Some(error) => {
                 let code = error.downcast_ref::<Fault>().map_or("INTERNAL", |fault| fault.code.text());
-                let why = self.scrub(&format!("{error:#}").replace('\n', "; "));
+                let why = self.hidden.over(&format!("{error:#}").replace('\n', "; "));
                 format!("{FAILED}{seconds}: {code}: {why}")
             }
         };
