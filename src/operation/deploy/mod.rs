@@ -16,7 +16,6 @@ use self::{
     switch::switch,
 };
 use super::{
-    git,
     lifecycle::retire,
     probation,
     session::{Mode, Outcome, Session},
@@ -35,7 +34,7 @@ pub struct Upload<'a> {
     /// Where it comes from, for the records.
     pub source: String,
     /// What is fetched instead, when the source is a repository.
-    pub git: Option<git::Order>,
+    pub git: Option<super::git::Order>,
     /// Whether it has been built already.
     pub artifact: bool,
     /// The runtime, when it is not to be detected.
@@ -102,10 +101,6 @@ pub fn deploy(
     let staged = match stage(session, &spec, &id, upload) {
         Ok(staged) => staged,
         Err(error) => {
-            // The key that it was fetched with is among what it has left.
-            if upload.git.is_some() {
-                git::clear(session, name)?;
-            }
             session.host.root.shred(&name.staging(&id)).context("removing what was received")?;
             session.host.root.remove(&name.manifest(&id))?;
             rails.count(session, &error);
