@@ -202,9 +202,14 @@ impl Vps {
 
     /// Waits, at most half a minute, until `is_so`.
     pub(crate) fn wait_for(&self, what: &str, is_so: impl Fn() -> bool) {
-        let end = Instant::now() + Duration::from_secs(30);
+        self.wait_up_to(30, what, is_so);
+    }
+
+    /// Waits, at most so many seconds, until `is_so`.
+    pub(crate) fn wait_up_to(&self, seconds: u64, what: &str, is_so: impl Fn() -> bool) {
+        let end = Instant::now() + Duration::from_secs(seconds);
         while !is_so() {
-            assert!(Instant::now() < end, "waited 30 s for {what}\n{}", self.diagnosis());
+            assert!(Instant::now() < end, "waited {seconds} s for {what}\n{}", self.diagnosis());
             std::thread::sleep(Duration::from_millis(100));
         }
     }
