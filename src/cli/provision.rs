@@ -1,6 +1,6 @@
 //! `provision`: a project with everything that belongs to it.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, str::FromStr};
 
 use anyhow::Result;
 use clap::{ArgGroup, Args, builder::TypedValueParser};
@@ -23,12 +23,12 @@ use crate::{
         storage::store,
     },
     plan::Foreign,
-    project::{ProjectSpec, redis::MEMORY},
+    project::{ProjectSpec, framework::Framework, redis::MEMORY},
 };
 
 /// The runtime a user names; without one it is detected at the first deploy.
 #[derive(Args, Clone, Debug, Default)]
-#[command(group(ArgGroup::new("runtime").args(["is_static", "node", "python", "nextjs"])))]
+#[command(group(ArgGroup::new("runtime").args(["is_static", "node", "python", "nextjs", "framework"])))]
 #[expect(clippy::struct_excessive_bools, reason = "these are flags, of which one at most is given")]
 pub(crate) struct RuntimeArgs {
     /// Files that nginx serves
@@ -43,6 +43,9 @@ pub(crate) struct RuntimeArgs {
     /// A Next.js application that has been built
     #[arg(long, help_heading = "Application")]
     nextjs: bool,
+    /// What it is written with, such as `django`, when the source does not tell
+    #[arg(long, value_name = "NAME", value_parser = Framework::from_str, help_heading = "Application")]
+    framework: Option<Framework>,
     /// The command that starts it, such as `./server --port $PORT`
     #[arg(long, value_name = "COMMAND", value_parser = StartCommand::parse, help_heading = "Application")]
     start_cmd: Option<StartCommand>,
@@ -59,6 +62,10 @@ impl RuntimeArgs {
         ]
         .into_iter()
         .find_map(|(said, runtime)| said.then_some(runtime))
+    }
+    /// The framework that was named.
+    pub(super) fn framework(&self) -> Option<Framework> {
+        self.framework
     }
     /// The start command that was given.
     pub(super) fn start(&self) -> Option<StartCommand> {
@@ -186,6 +193,7 @@ impl ProvisionArgs {
             backups: with_services && !self.without.no_backup,
             name: self.name.clone(),
             runtime: self.runtime.runtime(),
+            framework: self.runtime.framework(),
             start: self.runtime.start(),
             port: self.port,
             database: !self.without.no_db,

@@ -28,6 +28,7 @@ use crate::{
         rollback::{Swapped, With, foresee, go_back},
         session::{Mode, Outcome},
     },
+    project::detect::Asked,
     system::source::{self, Packer, Source, Stdin, Stream},
     ui::{harmless, say},
 };
@@ -151,9 +152,12 @@ pub(super) fn upload(args: DeployArgs, cx: &mut Context) -> Result<Answer> {
             archive,
             source,
             git,
-            artifact: args.from.artifact.is_some(),
-            runtime: args.runtime.runtime(),
-            start: args.runtime.start(),
+            asked: Asked {
+                runtime: args.runtime.runtime(),
+                framework: args.runtime.framework(),
+                start: args.runtime.start(),
+                artifact: args.from.artifact.is_some(),
+            },
             terms: args.build.terms(),
             skip_migrate: args.skip_migrate,
             override_rails: args.override_ratelimit,

@@ -60,6 +60,10 @@ impl fmt::Display for HostPath {
 pub mod host {
     use super::{HostPath, UnitName};
 
+    /// PHP on the command line; a link to one of its versions.
+    pub fn php() -> HostPath {
+        HostPath::fixed("/usr/bin/php")
+    }
     /// Configuration, and the administrator's template overrides below it.
     pub fn etc() -> HostPath {
         HostPath::fixed("/etc/hostkit")
@@ -271,6 +275,14 @@ impl ProjectName {
     /// The environment of its processes.
     pub fn env(&self) -> HostPath {
         self.home().join(".env")
+    }
+    /// What php-fpm is told.
+    pub fn fpm_config(&self) -> HostPath {
+        self.home().join(".php-fpm.conf")
+    }
+    /// The sessions of PHP: they outlive releases, and are every instance's.
+    pub fn php_sessions(&self) -> HostPath {
+        self.shared().join(".php-sessions")
     }
     /// The Python environment of the live release: a link.
     pub fn venv(&self) -> HostPath {

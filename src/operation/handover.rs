@@ -26,7 +26,7 @@ use crate::{
     domain::{layout::UnitName, name::ProjectName},
     event::Event,
     plan::{Action, Foreign, Plan, Step},
-    project::{ProjectSpec, Stage},
+    project::{ProjectSpec, Stage, fpm::Fpm},
     resource::{Any, Service, Standing},
     store::Registry,
     system::{process, systemd::invocation},
@@ -331,7 +331,10 @@ fn between(
 pub(super) fn runs(resource: &Any) -> bool {
     match resource {
         Any::Service(_) | Any::Unit(_) | Any::Timer(_) => true,
-        Any::ManagedFile(file) => file.path.file_name().starts_with(".env."),
+        Any::ManagedFile(file) => {
+            let name = file.path.file_name();
+            name.starts_with(".env.") || name == Fpm::CONFIG
+        }
         _ => false,
     }
 }

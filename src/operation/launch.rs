@@ -7,7 +7,7 @@ use crate::{
         command::StartCommand,
         fault::{Code, Fault},
         files::Files,
-        layout::HostPath,
+        layout::{self, HostPath},
         runtime::Runtime,
         shared_dir::SharedDir,
     },
@@ -34,17 +34,14 @@ pub(super) struct Ready {
 }
 
 /// Detects what the tree is, and how it becomes a release.
-pub(super) fn recognise(
-    spec: &ProjectSpec,
-    tree: &Tree,
-    runtime: Option<Runtime>,
-    start: Option<StartCommand>,
-    artifact: bool,
-) -> Result<App> {
+pub(super) fn recognise(spec: &ProjectSpec, tree: &Tree, said: Asked) -> Result<App> {
     // What was said now comes before what was said when the project was made.
-    let asked = match (runtime, start) {
-        (None, None) => Asked { runtime: spec.asked, start: spec.start.clone(), artifact },
-        (runtime, start) => Asked { runtime: runtime.or(spec.asked), start, artifact },
+    let kind = said.runtime.is_some() || said.framework.is_some();
+    let asked = Asked {
+        runtime: if kind { said.runtime } else { spec.asked },
+        framework: if kind { said.framework } else { spec.framework },
+        start: if kind || said.start.is_some() { said.start } else { spec.start.clone() },
+        artifact: said.artifact,
     };
     detect::detect(tree, &asked)
 }
@@ -68,6 +65,13 @@ pub(super) fn prepare(host: &Host, spec: &ProjectSpec, tree: &Tree, app: App) ->
         Ok(Process { command, ..process })
     });
     let processes = processes.collect::<Result<Vec<_>>>()?;
+    let fpm = app.fpm.map(|mut fpm| -> Result<_> {
+        for command in &mut fpm.warm_up {
+            *command = locate(host, spec, tree, command, &spec.name.app())?;
+        }
+        Ok(fpm)
+    });
+    let fpm = fpm.transpose()?;
     for shared in &app.shared {
         share(spec, tree, shared)?;
     }
@@ -85,6 +89,7 @@ pub(super) fn prepare(host: &Host, spec: &ProjectSpec, tree: &Tree, app: App) ->
         strategy: app.strategy,
         processes,
         drain: app.health.drain,
+        fpm,
     };
     Ok(Ready { launch, recipe: app.recipe, shared: app.shared, why: app.why, warnings: app.warnings })
 }
@@ -104,9 +109,30 @@ fn venv(host: &Host, spec: &ProjectSpec, tree: &Tree) -> Result<()> {
     )
 }
 
+/// The version of PHP that `php` is, by the links of Debian's alternatives.
+fn php_version(host: &Host) -> Result<Option<String>> {
+    let mut at = layout::host::php();
+    for _ in 0..4 {
+        let Some(target) = host.root.target(&at)? else { break };
+        let name = target.rsplit('/').next().unwrap_or_default();
+        if let Some(version) =
+            name.strip_prefix("php").filter(|v| v.starts_with(|c: char| c.is_ascii_digit()))
+        {
+            return Ok(Some(version.to_owned()));
+        }
+        at = if target.starts_with('/') { HostPath::fixed(target) } else { at.parent().join(&target) };
+    }
+    Ok(None)
+}
+
 /// Where a program of the host is, by the names that Debian gives it.
 fn program(host: &Host, name: &str) -> Result<String> {
-    for name in toolchain::names(name) {
+    let mut names = toolchain::names(name);
+    if name == "php-fpm" {
+        // Of several, that of the version which builds and migrates.
+        names.splice(..0, php_version(host)?.map(|version| format!("php-fpm{version}")));
+    }
+    for name in names {
         if let Some(path) = host.locate(&name)? {
             return Ok(path.to_string());
         }
@@ -183,7 +209,7 @@ fn find(host: &Host, spec: &ProjectSpec, tree: &Tree, word: &str, app: &HostPath
 fn share(spec: &ProjectSpec, tree: &Tree, shared: &SharedDir) -> Result<()> {
     let path = shared.as_str();
     // An empty directory of that name is how a repository says "files will be here".
-    if tree.is_taken(path) && !tree.rmdir(path) {
+    if tree.is_taken(path) && !tree.clear(path) {
         bail!(
             Fault::new(
                 Code::InvalidSource,

@@ -22,6 +22,7 @@ use crate::{
         ProjectSpec, Rails, Stage,
         builder::Builder,
         config::HealthConfig,
+        framework::Framework,
         schedule::{Clock, Schedule},
     },
 };
@@ -52,6 +53,8 @@ pub struct Wish {
     pub name: ProjectName,
     /// Its runtime, when it is not to be detected.
     pub runtime: Option<Runtime>,
+    /// Its framework, when that is not to be detected.
+    pub framework: Option<Framework>,
     /// Its start command, when it is not to be found in the source.
     pub start: Option<StartCommand>,
     /// Its port, when it is not to be chosen.
@@ -116,8 +119,9 @@ pub fn provision(session: &mut Session<'_>, wish: &Wish) -> Result<(Outcome, Pro
 /// An existing project with what is asked for now.
 fn renewed(session: &Session<'_>, old: ProjectSpec, wish: &Wish) -> Result<ProjectSpec> {
     let mut spec = old;
-    if wish.runtime.is_some() {
+    if wish.runtime.is_some() || wish.framework.is_some() {
         spec.asked = wish.runtime;
+        spec.framework = wish.framework;
         // It was for another runtime.
         spec.start = None;
     }
@@ -148,6 +152,7 @@ fn fresh(session: &Session<'_>, wish: &Wish) -> Result<ProjectSpec> {
         web: (web.uid, web.gid),
         ipv6: session.host.net.ipv6(),
         asked: wish.runtime,
+        framework: wish.framework,
         start: wish.start.clone(),
         running: true,
         live: None,

@@ -288,16 +288,16 @@ pub(super) struct Needs {
 }
 
 impl Needs {
-    /// What `hostkit.toml` and `.env.example` say.
-    pub(super) fn of(files: &dyn Files, required: &[EnvKey]) -> Result<Self> {
-        let mut needs = Self::default();
+    /// What `hostkit.toml` and `.env.example` say, and the framework.
+    pub(super) fn of(files: &dyn Files, required: &[EnvKey], generated: &[EnvKey]) -> Result<Self> {
+        let mut needs = Self { generated: generated.to_vec(), ..Self::default() };
         needs.required.extend(required.iter().map(|key| (key.clone(), AppConfig::FILE)));
         let bytes = files.read(example::FILE, example::LIMIT)?.unwrap_or_default();
         for (key, need) in example::needs(&String::from_utf8_lossy(&bytes)) {
             match need {
                 Need::Required if !required.contains(&key) => needs.required.push((key, example::FILE)),
-                Need::Generated => needs.generated.push(key),
-                Need::Required | Need::Optional => {}
+                Need::Generated if !generated.contains(&key) => needs.generated.push(key),
+                Need::Required | Need::Optional | Need::Generated => {}
             }
         }
         Ok(needs)
@@ -344,7 +344,7 @@ pub fn verify(session: &Session<'_>, name: &ProjectName) -> Result<Vec<(EnvKey, 
     let tree = Tree::new(session.host.root.open_dir(&name.release(id))?);
     let config = tree.read(AppConfig::FILE, AppConfig::LIMIT + 1)?;
     let config = config.as_deref().map(AppConfig::parse).transpose()?.unwrap_or_default();
-    let needs = Needs::of(&tree, &config.env_required)?.unmet(session, &spec)?;
+    let needs = Needs::of(&tree, &config.env_required, &[])?.unmet(session, &spec)?;
     let generated = needs.generated.into_iter().map(|key| (key, example::FILE));
     Ok(needs.required.into_iter().chain(generated).collect())
 }

@@ -13,7 +13,8 @@ use crate::domain::env::EnvKey;
 use crate::domain::fault::{Code, Fault};
 use crate::domain::runtime::Runtime;
 use crate::domain::shared_dir::SharedDir;
-use table::{Shape, Table, Value, closest};
+pub(super) use table::closest;
+use table::{Shape, Table, Value};
 
 /// What `hostkit.toml` says; everything in it is optional.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -134,12 +135,7 @@ fn runtime(value: &Value<'_>) -> Result<Runtime, Fault> {
 }
 
 fn framework(value: &Value<'_>) -> Result<Framework, Fault> {
-    let word = value.string()?;
-    word.parse().map_err(|fault: Fault| {
-        let known: Vec<_> = Framework::ALL.iter().map(|framework| framework.key()).collect();
-        let guess = closest(word, &known).map(|best| format!("; did you mean `{best}`?")).unwrap_or_default();
-        value.fault(&format!("{fault}{guess}"))
-    })
+    value.string()?.parse().map_err(|fault| value.relabel(fault))
 }
 
 fn strategy(value: &Value<'_>) -> Result<Strategy, Fault> {

@@ -22,6 +22,7 @@ mod web;
 use serde::{Deserialize, Serialize};
 
 use super::config::{AppConfig, HealthConfig};
+use super::fpm::Fpm;
 use super::framework::Framework;
 use super::process::{Process, Strategy};
 use super::procfile::Procfile;
@@ -48,6 +49,8 @@ const UNLOCKED: &str = "every build may fetch other versions";
 pub struct Asked {
     /// `--static`, `--node`, `--python` or `--nextjs`.
     pub runtime: Option<Runtime>,
+    /// `--framework`.
+    pub framework: Option<Framework>,
     /// `--start-cmd`.
     pub start: Option<StartCommand>,
     /// `--artifact`: the source has been made already, and nothing is to be installed or built.
@@ -87,10 +90,14 @@ pub struct App {
     pub spa: bool,
     /// Directories that outlive releases.
     pub shared: Vec<SharedDir>,
+    /// How php-fpm serves it, if it does.
+    pub fpm: Option<Fpm>,
     /// How to tell that it runs.
     pub health: HealthConfig,
     /// Variables it cannot start without.
     pub env_required: Vec<EnvKey>,
+    /// Secrets that it needs and that are made up where there are none.
+    pub env_generated: Vec<EnvKey>,
     /// The versions of programs that it asks for.
     pub wants: Vec<Wanted>,
     /// The facts that led here, each as a clause.
@@ -115,14 +122,24 @@ pub fn detect(files: &dyn Files, asked: &Asked) -> anyhow::Result<App> {
         let runtime = draft.runtime;
         draft.notes.warn(format!("`spa` in hostkit.toml means nothing for the runtime {runtime}"));
     }
-    let (start, workdir) = match (start, draft.start) {
-        (Some(start), _) => (Some(start), Workdir::App),
-        (None, Start::Nothing) => (None, Workdir::App),
-        (None, Start::Words(words, workdir)) => (Some(StartCommand::from_argv(&words)?), workdir),
+    let (start, workdir, fpm) = match (start, draft.start) {
+        (Some(start), _) => (Some(start), Workdir::App, None),
+        (None, Start::Nothing) => (None, Workdir::App, None),
+        (None, Start::Words(words, workdir)) => (Some(StartCommand::from_argv(&words)?), workdir, None),
+        (None, Start::Fpm(fpm)) => {
+            let words = Fpm::START.iter().chain(&[Fpm::CONFIG]).map(|word| (*word).to_owned());
+            (Some(StartCommand::from_argv(&words.collect::<Vec<_>>())?), Workdir::Home, Some(fpm))
+        }
         (None, Start::Unknown(fault)) => return Err(fault.into()),
     };
     let recipe = recipe(files, &given, draft.recipe, &mut draft.notes)?;
     let processes = processes(&given)?;
+    let mut shared = config.shared;
+    for own in draft.shared {
+        if !shared.iter().any(|dir| dir.overlaps(&own)) {
+            shared.push(own);
+        }
+    }
     let health = HealthConfig { path: config.health.path.or(draft.health_path), ..config.health };
     Ok(App {
         runtime: draft.runtime,
@@ -133,9 +150,11 @@ pub fn detect(files: &dyn Files, asked: &Asked) -> anyhow::Result<App> {
         strategy: config.strategy.unwrap_or_default(),
         web_root: config.output.or(draft.web_root),
         spa: config.spa || draft.spa,
-        shared: config.shared,
+        shared,
+        fpm,
         health,
         env_required: config.env_required,
+        env_generated: draft.generated,
         wants: draft.wants,
         why: draft.notes.why,
         warnings: draft.notes.warnings,

@@ -4,6 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use super::config::closest;
 use crate::domain::fault::{Code, Fault};
 
 /// Declares the frameworks: variant, word, name for people.
@@ -75,8 +76,12 @@ impl FromStr for Framework {
     fn from_str(word: &str) -> Result<Self, Fault> {
         Self::ALL.iter().copied().find(|framework| framework.key() == word).ok_or_else(|| {
             let known = Self::ALL.iter().map(|f| f.key()).collect::<Vec<_>>().join(", ");
+            let keys: Vec<_> = Self::ALL.iter().map(|f| f.key()).collect();
+            let guess =
+                closest(word, &keys).map(|best| format!("; did you mean `{best}`?")).unwrap_or_default();
             let word: String = word.chars().take(40).flat_map(char::escape_debug).collect();
-            Fault::new(Code::InvalidValue, format!("`{word}` is not a framework; the frameworks are {known}"))
+            let message = format!("`{word}` is not a framework; the frameworks are {known}{guess}");
+            Fault::new(Code::InvalidValue, message)
         })
     }
 }

@@ -70,7 +70,7 @@ fn directories(spec: &ProjectSpec) -> Vec<Directory> {
         Some(host::home_trash().join(&format!("{name}.{p}.left-{slug}")))
     };
     // The web server passes through the home only where it has files to serve.
-    let visitor = (spec.runtime() == Some(Runtime::Static)).then_some(spec.web.0);
+    let visitor = (spec.runtime() == Some(Runtime::Static) || spec.has_fpm()).then_some(spec.web.0);
     let dir = |path: HostPath, uid, gid, mode, trash| Directory {
         path,
         uid,
@@ -88,6 +88,9 @@ fn directories(spec: &ProjectSpec) -> Vec<Directory> {
         dir(name.home().join("incoming"), p, p, 0o700, leftover("incoming")),
         dir(name.home().join(".cache"), p, p, 0o700, leftover("cache")),
     ];
+    if spec.has_fpm() {
+        all.push(dir(name.php_sessions(), p, p, 0o2770, leftover("php-sessions")));
+    }
     if spec.build.is_some() {
         all.push(dir(name.build_logs(), ROOT, p, 0o750, None));
     }

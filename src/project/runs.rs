@@ -6,6 +6,7 @@ use super::{
     Launch, ProjectSpec, Stage,
     config::HealthConfig,
     detect::Workdir,
+    fpm,
     health::DRAIN,
     process::{Process, Strategy},
     template::{Server, SiteMode, SiteVars, Templates, UnitVars},
@@ -63,6 +64,7 @@ impl Instance {
     fn inputs(&self, spec: &ProjectSpec) -> Vec<HostPath> {
         let mut inputs = vec![spec.name.env(), spec.name.app(), self.unit.file()];
         inputs.extend(self.port_file.clone());
+        inputs.extend(spec.has_fpm().then(|| spec.name.fpm_config()));
         inputs
     }
 
@@ -81,6 +83,7 @@ impl Instance {
                 status: health.status,
                 interval: health.interval,
                 grace: health.grace.unwrap_or_default(),
+                scripts: launch.fpm.as_ref().and_then(|_| Some(web_root(spec)?.to_string())),
             }),
             log: self.log.clone(),
         }
@@ -129,6 +132,11 @@ pub(super) fn units(
     templates: &Templates,
 ) -> Result<Vec<Any>> {
     let mut all = Vec::new();
+    if launch.fpm.is_some() {
+        let (path, body) = (spec.name.fpm_config(), fpm::config(spec));
+        all.push(ManagedFile { path, body, gid: spec.uid, mode: 0o640 }.into());
+    }
+    let fpm = launch.fpm.clone().unwrap_or_default();
     let surge = spec.surges().then(|| Instance::surge(spec));
     for instance in spec.instances().iter().chain(&surge) {
         if let Some(path) = &instance.port_file {
@@ -138,6 +146,9 @@ pub(super) fn units(
         let body = templates.unit(&UnitVars {
             port_file: instance.port_file.as_ref().map(ToString::to_string),
             surge_log: (!instance.lasts).then(|| instance.log.to_string()),
+            fpm: launch.fpm.is_some(),
+            environment: fpm.environment.iter().map(|(key, value)| format!("{key}={value}")).collect(),
+            warm_up: fpm.warm_up.iter().map(StartCommand::to_systemd).collect(),
             ..unit_vars(spec, launch, exec)
         })?;
         all.push(Unit::new(instance.unit.clone(), body, instance.lasts && spec.running, TARGET).into());
@@ -167,6 +178,9 @@ fn unit_vars<'s>(spec: &'s ProjectSpec, launch: &Launch, exec: &StartCommand) ->
         // Node compiles as it runs, and so may any command; CPython does not.
         deny_write_execute: launch.runtime == Runtime::Python,
         times: false,
+        fpm: false,
+        environment: Vec::new(),
+        warm_up: Vec::new(),
     }
 }
 
@@ -191,6 +205,7 @@ pub fn sandbox(
         "BindPaths",
         "TimeoutStopSec",
         "KillMode",
+        "KillSignal",
     ];
     let text = templates.unit(&unit_vars(spec, launch, exec))?;
     let service = text.lines().map(str::trim).skip_while(|line| *line != "[Service]").skip(1);
@@ -277,22 +292,27 @@ fn beside(spec: &ProjectSpec, process: &Process) -> Vec<Any> {
     (1..=spec.count(&process.name)).map(service).collect()
 }
 
+/// The directory that nginx serves. Files are those of the link. What php-fpm runs is named by its release:
+/// an instance that still runs the old one must not meet the code of the new one.
+fn web_root(spec: &ProjectSpec) -> Option<HostPath> {
+    let (id, launch) = spec.live.as_ref()?;
+    let release = if launch.fpm.is_some() { spec.name.release(id) } else { spec.name.app() };
+    Some(launch.web_root.as_ref().map_or_else(|| release.clone(), |below| release.join(below)))
+}
+
 fn site(spec: &ProjectSpec, templates: &Templates) -> Result<Site> {
     let name = &spec.name;
     let mode = match &spec.live {
         None => SiteMode::Empty,
+        Some((_, launch)) if launch.fpm.is_some() => SiteMode::Php,
         Some((_, launch)) if launch.exec.is_some() => SiteMode::Proxy,
         Some(_) => SiteMode::Static,
     };
     let launch = spec.live.as_ref().map(|(_, launch)| launch);
-    let web_root = match launch.and_then(|l| l.web_root.as_deref()) {
-        Some(below) => name.app().join(below),
-        None => name.app(),
-    };
     let server = |port, backup| Server { port, backup };
     // Whoever dies, or is not there any more, is passed over: the surge instance goes before the site
     // does when a handover is undone, and is gone after a reboot.
-    let surging = spec.stage == Stage::Surge && mode == SiteMode::Proxy;
+    let surging = spec.stage == Stage::Surge && matches!(mode, SiteMode::Proxy | SiteMode::Php);
     let mut servers: Vec<Server> = surging.then(|| server(spec.port.surge(), false)).into_iter().collect();
     servers.extend((1..=spec.webs()).map(|n| server(spec.port.instance(n), surging)));
     let (body, fingerprint) = templates.site(&SiteVars {
@@ -302,7 +322,8 @@ fn site(spec: &ProjectSpec, templates: &Templates) -> Result<Site> {
         mode,
         port: servers[0].port,
         servers,
-        web_root: web_root.to_string(),
+        web_root: web_root(spec).unwrap_or_else(|| name.app()).to_string(),
+        whole: launch.is_some_and(|l| l.web_root.is_none()),
         spa: launch.is_some_and(|l| l.spa),
         socket: host::nginx_socket().to_string(),
         fingerprint: String::new(),

@@ -10,6 +10,8 @@ use super::{
     config::HealthConfig,
     database::Database,
     detect::Workdir,
+    fpm::Fpm,
+    framework::Framework,
     process::{Process, Strategy},
     rails::Rails,
     schedule::Schedule,
@@ -55,6 +57,9 @@ pub struct Launch {
     /// How long it may go on with what it is answering when it ends, in seconds.
     #[serde(default)]
     pub drain: Option<u32>,
+    /// How php-fpm serves it; `None` for what speaks HTTP itself, and for files.
+    #[serde(default)]
+    pub fpm: Option<Fpm>,
 }
 
 /// How far a project has come in handing over from one release, or one environment, to the next.
@@ -123,6 +128,9 @@ pub struct ProjectSpec {
     pub ipv6: bool,
     /// The runtime that was asked for, if it was.
     pub asked: Option<Runtime>,
+    /// The framework that was asked for, if it was.
+    #[serde(default)]
+    pub framework: Option<Framework>,
     /// The start command that was asked for, if it was.
     pub start: Option<StartCommand>,
     /// Whether its process should run.

@@ -37,6 +37,12 @@ pub struct UnitVars<'a> {
     pub deny_write_execute: bool,
     /// Whether it runs at certain times, each time to its end.
     pub times: bool,
+    /// Whether it is php-fpm, which ends with its answers when it is told so by another signal.
+    pub fpm: bool,
+    /// Variables of the framework's, as `NAME=VALUE`.
+    pub environment: Vec<String>,
+    /// What is run before it starts, encoded for systemd; it does without if it has to.
+    pub warm_up: Vec<String>,
 }
 
 /// Where nginx finds an instance.
@@ -58,6 +64,8 @@ pub enum SiteMode {
     Static,
     /// A process answers.
     Proxy,
+    /// nginx serves files, and php-fpm answers for the rest.
+    Php,
 }
 
 /// An nginx site's variables.
@@ -79,6 +87,8 @@ pub struct SiteVars<'a> {
     pub web_root: String,
     /// Whether an unknown path gets `index.html`.
     pub spa: bool,
+    /// Whether the directory of the files is all of the release.
+    pub whole: bool,
     /// The status socket.
     pub socket: String,
     /// What the running nginx answers once it has loaded this text.
@@ -249,6 +259,7 @@ mod tests {
             servers: vec![Server { port: 8001, backup: false }],
             web_root: String::new(),
             spa: false,
+            whole: false,
             socket: "/run/x.sock".into(),
             fingerprint: String::new(),
         }

@@ -20,7 +20,7 @@ use crate::{
         layout::{HostPath, UnitName, host},
     },
     system::{
-        Host, UnitStatus, process,
+        Host, Script, UnitStatus, process,
         systemd::{Invocation, Postmortem, invocation},
     },
 };
@@ -57,6 +57,19 @@ pub struct Health {
     /// How long it must go on after its first good answer, in seconds.
     #[serde(default)]
     pub grace: u32,
+    /// Where its scripts lie, when it speaks FastCGI and not HTTP.
+    #[serde(default)]
+    pub scripts: Option<String>,
+}
+
+impl Health {
+    /// The status of an answer to `GET path`.
+    pub fn ask(&self, host: &Host, path: &str, patience: Duration) -> Result<u16> {
+        match &self.scripts {
+            Some(root) => host.net.run(self.port, &Script { root, host: &self.host, path }, patience),
+            None => host.net.get(self.port, &self.host, path, patience),
+        }
+    }
 }
 
 /// The main process of a unit.
@@ -274,7 +287,7 @@ fn await_answer(unit: &UnitName, health: &Health, host: &Host) {
     while host.clock.elapsed() < deadline {
         let up = invocation(&host.root, unit).is_ok_and(|now| now.is_some());
         // One that has ended again will not answer sooner for being waited for.
-        if !up || host.net.get(health.port, &health.host, "/", REQUEST).is_ok() {
+        if !up || health.ask(host, "/", REQUEST).is_ok() {
             return;
         }
         host.clock.sleep(PACE);
@@ -298,7 +311,7 @@ pub fn probe(health: &Health, host: &Host) -> Result<()> {
     let path = health.path.as_deref().unwrap_or("/");
     // Asked first: a refused connection is known in microseconds, the list of sockets takes
     // milliseconds.
-    let answer = host.net.get(health.port, &health.host, path, REQUEST);
+    let answer = health.ask(host, path, REQUEST);
     if refused(&answer) {
         bail!(NobodyListens(health.port));
     }

@@ -45,7 +45,7 @@ pub use self::{
     fs::{Attr, FileKind, Fresh, Meta, Root},
     job::{End, Job},
     lock::Lock,
-    net::Net,
+    net::{Net, Script},
     nginx::Nginx,
     objects::{Buckets, Objects},
     postgres::Postgres,

@@ -1,5 +1,7 @@
 //! What listens on this host's loopback, and what answers there.
 
+mod fastcgi;
+
 use std::{
     collections::BTreeSet,
     fmt,
@@ -9,6 +11,8 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+
+pub use self::fastcgi::Script;
 
 /// How much of an answer is read to find its status, in bytes.
 const STATUS_LINE: usize = 64;
@@ -27,6 +31,8 @@ pub trait Net: fmt::Debug {
     fn is_free(&self, port: u16) -> bool;
     /// The status of `GET path` on `127.0.0.1:port`, asked as nginx would for `host`.
     fn get(&self, port: u16, host: &str, path: &str, patience: Duration) -> Result<u16>;
+    /// The status of `GET` from a process on `127.0.0.1:port` that speaks FastCGI, asked as nginx would.
+    fn run(&self, port: u16, script: &Script<'_>, patience: Duration) -> Result<u16>;
     /// Whether the kernel speaks IPv6.
     fn ipv6(&self) -> bool;
 }
@@ -134,6 +140,9 @@ impl Net for Loopback {
         let head = String::from_utf8_lossy(&head);
         let status = head.strip_prefix("HTTP/1.").and_then(|h| h.split_ascii_whitespace().nth(1));
         status.and_then(|s| s.parse().ok()).context("the answer is not HTTP")
+    }
+    fn run(&self, port: u16, script: &Script<'_>, patience: Duration) -> Result<u16> {
+        fastcgi::get(port, script, patience)
     }
     fn ipv6(&self) -> bool {
         std::path::Path::new("/proc/net/if_inet6").exists()

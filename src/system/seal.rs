@@ -7,6 +7,7 @@ mod clone;
 mod crew;
 mod kin;
 mod links;
+mod modes;
 mod walk;
 
 use std::os::fd::OwnedFd;
@@ -30,6 +31,9 @@ pub struct Seal<'a> {
     pub outside: Outside,
     /// A sealed tree whose files take the place of those that are the same.
     pub kin: Option<&'a Kin>,
+    /// The directory that the web server reads, which is not in that group; empty for the tree itself. It
+    /// gets to no other part, and sees no program's text.
+    pub public: Option<&'a str>,
 }
 
 /// The most entries of a tree.

@@ -153,6 +153,40 @@ impl Tree {
             .is_ok_and(|dir| rustix::fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW).is_ok())
     }
 
+    /// Removes a directory that holds nothing, or nothing but the files that keep empty directories in a
+    /// repository; says whether it did.
+    pub fn clear(&self, path: &str) -> bool {
+        const KEEPERS: [&str; 3] = [".gitignore", ".gitkeep", ".keep"];
+        let Ok(dir) = self.open(path, OFlags::DIRECTORY, PLAIN) else { return false };
+        let names = self.list(path);
+        let is_keeper =
+            |name: &String| KEEPERS.contains(&name.as_str()) && self.is_file(&format!("{path}/{name}"));
+        let is_empty = |name: &String| is_keeper(name) || self.is_bare(&format!("{path}/{name}"), &KEEPERS);
+        if !names.iter().all(is_empty) {
+            return false;
+        }
+        for name in &names {
+            let gone = if is_keeper(name) {
+                rustix::fs::unlinkat(&dir, name.as_str(), AtFlags::empty()).is_ok()
+            } else {
+                self.clear(&format!("{path}/{name}"))
+            };
+            if !gone {
+                return false;
+            }
+        }
+        self.rmdir(path)
+    }
+
+    /// Whether a directory holds nothing but these files and directories of which the same is true.
+    fn is_bare(&self, path: &str, keepers: &[&str]) -> bool {
+        self.open(path, OFlags::DIRECTORY, PLAIN).is_ok()
+            && self.list(path).iter().all(|name| {
+                let below = format!("{path}/{name}");
+                keepers.contains(&name.as_str()) && self.is_file(&below) || self.is_bare(&below, keepers)
+            })
+    }
+
     /// Removes an empty directory; says whether it did.
     pub fn rmdir(&self, path: &str) -> bool {
         let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));

@@ -149,7 +149,8 @@ pub fn adopt(
     };
     let wish = Wish {
         name: name.clone(),
-        runtime: spec.asked.or(spec.runtime()),
+        runtime: spec.asked.or_else(|| spec.runtime().filter(|_| spec.framework.is_none())),
+        framework: spec.framework,
         start: spec.start.clone(),
         database: spec.database.is_some(),
         redis: spec.redis.as_ref().map(|redis| match redis.home {

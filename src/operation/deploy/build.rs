@@ -39,6 +39,8 @@ pub(super) struct Order<'a> {
     pub(super) group: u32,
     /// How it is made.
     pub(super) recipe: &'a Recipe,
+    /// The directory that the web server reads, where that is not all.
+    pub(super) public: Option<&'a str>,
 }
 
 /// What came of a build.
@@ -87,8 +89,9 @@ pub(super) fn build(
     let root = session.host.root.open_dir(&place)?;
     let kin = kin_of(session, spec, live)?;
     let outside = Outside { place: spec.name.release(id), shared: spec.name.shared() };
-    let mut manifest = seal(&root, &Seal { gid: order.group, outside, kin: kin.as_ref() })
-        .map_err(|error| advise(error, spec, id))?;
+    let mut manifest =
+        seal(&root, &Seal { gid: order.group, outside, kin: kin.as_ref(), public: order.public })
+            .map_err(|error| advise(error, spec, id))?;
     let tree = Tree::new(root);
     let paths: Vec<String> =
         order.recipe.installed.iter().filter(|path| tree.is_dir(path)).cloned().collect();

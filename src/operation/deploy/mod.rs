@@ -21,8 +21,8 @@ use super::{
     session::{Mode, Outcome, Session},
 };
 use crate::{
-    domain::{command::StartCommand, name::ProjectName, release::ReleaseId, runtime::Runtime},
-    project::ProjectSpec,
+    domain::{name::ProjectName, release::ReleaseId},
+    project::{ProjectSpec, detect::Asked},
     store::ReleaseRow,
     system::source::Source,
 };
@@ -35,12 +35,8 @@ pub struct Upload<'a> {
     pub source: String,
     /// What is fetched instead, when the source is a repository.
     pub git: Option<super::git::Order>,
-    /// Whether it has been built already.
-    pub artifact: bool,
-    /// The runtime, when it is not to be detected.
-    pub runtime: Option<Runtime>,
-    /// The start command, when it is not to be found in the source.
-    pub start: Option<StartCommand>,
+    /// What was said of the source.
+    pub asked: Asked,
     /// On what terms it is built.
     pub terms: Terms,
     /// Whether the database is left as it is.
@@ -56,9 +52,7 @@ impl<'a> Upload<'a> {
             archive,
             source,
             git: None,
-            artifact: false,
-            runtime: None,
-            start: None,
+            asked: Asked::default(),
             terms: Terms::default(),
             skip_migrate: false,
             override_rails: false,

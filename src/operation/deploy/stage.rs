@@ -80,7 +80,7 @@ pub(super) fn stage(
     // nginx reads a static site as itself. What it is shows only once it has been received; it will
     // be what it was.
     let group_of = |runtime| if runtime == Some(Runtime::Static) { spec.web.1 } else { spec.uid };
-    let guess = group_of(upload.runtime.or(spec.runtime()));
+    let guess = group_of(upload.asked.runtime.or(spec.runtime()));
     let mut fetched;
     let source: &mut dyn Source = match &upload.git {
         Some(order) => {
@@ -106,29 +106,32 @@ pub(super) fn stage(
     process::keep_going()?;
 
     let tree = Tree::new(session.host.root.open_dir(&place)?);
-    let app = recognise(spec, &tree, upload.runtime, upload.start.clone(), upload.artifact)?;
+    let app = recognise(spec, &tree, upload.asked.clone())?;
     let detail = format!("{} ({})", app.runtime, app.why.join("; "));
     session.ui.emit(Event::Finished { what: "detect", detail: &detail, ms: 0 });
-    let needs = Needs::of(&tree, &app.env_required)?.unmet(session, spec)?;
+    let needs = Needs::of(&tree, &app.env_required, &app.env_generated)?.unmet(session, spec)?;
     needs.refuse_missing(&spec.name)?;
 
     let group = group_of(Some(app.runtime));
     let recipe = upload.terms.trim(&app.recipe);
     let notes = manifest.notes.clone();
     let began;
-    let manifest = if recipe.is_empty() || session.mode == Mode::DryRun {
+    // What php-fpm serves is root's and the project's, and the web server reads what is public.
+    let public = app.fpm.as_ref().map(|_| app.web_root.as_deref().unwrap_or_default());
+    let manifest = if recipe.is_empty() && public.is_none() || session.mode == Mode::DryRun {
         began = Instant::now();
         if group != guess {
             tree.regroup(group)?;
         }
         manifest
     } else {
-        let built = build(session, spec, &Order { id, group, recipe: &recipe }, &upload.terms)?;
+        let built = build(session, spec, &Order { id, group, recipe: &recipe, public }, &upload.terms)?;
         began = built.ended;
         built.manifest
     };
+    let mode = if public.is_some() { 0o751 } else { 0o750 };
     let ready = prepare(&session.host, spec, &tree, app)?;
-    session.host.root.set_attr(&place, Attr { uid: 0, gid: group, mode: 0o750 })?;
+    session.host.root.set_attr(&place, Attr { uid: 0, gid: group, mode })?;
     session.host.root.replace(&spec.name.manifest(id), manifest.to_text().as_bytes(), Attr::root(0o600))?;
     session.host.root.sync(&place)?;
     session.ui.emit(Event::Finished { what: "seal", detail: "on disk", ms: millis(began) });

@@ -200,7 +200,7 @@ fn alive(session: &Session<'_>, spec: &ProjectSpec) -> bool {
     let deadline = session.host.clock.elapsed() + Duration::from_secs(health.timeout.into());
     loop {
         // Whatever it answers: whether that is what its settings ask for was not the question.
-        if session.host.net.get(health.port, &health.host, "/", ANSWER).is_ok() {
+        if health.ask(&session.host, "/", ANSWER).is_ok() {
             return true;
         }
         if session.host.clock.elapsed() >= deadline {

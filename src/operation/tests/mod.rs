@@ -10,6 +10,7 @@ mod environment;
 mod handover;
 mod last_backup;
 mod offsite;
+mod php;
 mod redis;
 mod refusal;
 mod release_phase;

@@ -221,7 +221,7 @@ impl Snapshot {
 /// Without passwords, sealed secrets, sums and keys: they are other ones each time. Whether they belong
 /// together, `doctor` says.
 fn masked(text: &str) -> String {
-    const SHORTEST: usize = 33;
+    const SHORTEST: usize = 32;
     const KEY: usize = 26;
     let part_of_one = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     // What a database's password is compared with has signs in it that end a word.
@@ -301,6 +301,7 @@ pub(super) fn wish(name: &str) -> Wish {
     Wish {
         name: name.parse().unwrap(),
         runtime: None,
+        framework: None,
         start: None,
         port: None,
         redis: Some(Asked::Any),

@@ -172,7 +172,7 @@ fn what_is_auto_generated_is_made_up_once() {
         scene.act(|s| secrets::get(s, &blog(), &key("SESSION_KEY"), false)).unwrap().reveal().to_owned()
     };
     let first = value(&scene);
-    assert_eq!(first.len(), 33);
+    assert_eq!(first.len(), 32);
     assert!(file(&scene).contains(&format!("SESSION_KEY='{first}'")));
     scene.act(|s| put(s, &example)).unwrap();
     assert_eq!(value(&scene), first);

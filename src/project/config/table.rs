@@ -119,7 +119,7 @@ impl<'a> Value<'a> {
 }
 
 /// The known word that was probably meant.
-pub(super) fn closest<'w>(word: &str, known: &[&'w str]) -> Option<&'w str> {
+pub(in crate::project) fn closest<'w>(word: &str, known: &[&'w str]) -> Option<&'w str> {
     // Longer words than these are no typos, and cost time to compare.
     if word.len() > 40 {
         return None;

@@ -32,9 +32,13 @@ pub(super) fn choose(files: &dyn Files, given: &Given<'_>) -> anyhow::Result<Dra
     if let Some(runtime) = given.asked.runtime {
         return Ok(of_runtime(files, runtime)?.because(format!("the runtime {runtime} was asked for")));
     }
+    if let Some(framework) = given.asked.framework {
+        let fact = format!("the framework {framework} was asked for");
+        return Ok(of_framework(files, framework, &fact)?.because(fact));
+    }
     if let Some(framework) = given.config.framework {
         let fact = format!("hostkit.toml says framework = \"{framework}\"");
-        return Ok(of_framework(files, framework)?.because(fact));
+        return Ok(of_framework(files, framework, &fact)?.because(fact));
     }
     if let Some(runtime) = given.config.runtime {
         let fact = format!("hostkit.toml says runtime = \"{runtime}\"");
@@ -96,9 +100,10 @@ fn of_runtime(files: &dyn Files, runtime: Runtime) -> anyhow::Result<Draft> {
 }
 
 /// The row of this framework.
-fn of_framework(files: &dyn Files, framework: Framework) -> anyhow::Result<Draft> {
+fn of_framework(files: &dyn Files, framework: Framework, fact: &str) -> anyhow::Result<Draft> {
     for row in ROWS {
-        if let Some(draft) = row(files)?
+        // A file that another row cannot read is no concern of this one.
+        if let Ok(Some(draft)) = row(files)
             && draft.framework == framework
         {
             return Ok(draft);
@@ -106,12 +111,9 @@ fn of_framework(files: &dyn Files, framework: Framework) -> anyhow::Result<Draft
     }
     Err(Fault::new(
         Code::InvalidConfig,
-        format!(
-            "hostkit.toml says framework = \"{framework}\", and the source does not look like {}",
-            framework.title()
-        ),
+        format!("{fact}, and the source does not look like {}", framework.title()),
     )
-    .next("leave `framework` out, and see `hostkit detect DIR`")
+    .next("leave the framework out, and see `hostkit detect DIR`")
     .into())
 }
 

@@ -3,8 +3,11 @@
 use super::versions::Wanted;
 use super::{Framework, Migration, Recipe, Workdir};
 use crate::domain::command::StartCommand;
+use crate::domain::env::EnvKey;
 use crate::domain::fault::{Code, Fault};
 use crate::domain::runtime::Runtime;
+use crate::domain::shared_dir::SharedDir;
+use crate::project::fpm::Fpm;
 
 /// What was seen on the way.
 #[derive(Debug, Default)]
@@ -30,6 +33,8 @@ pub(super) enum Start {
     Nothing,
     /// These words, in this directory.
     Words(Vec<String>, Workdir),
+    /// php-fpm, which is told this besides.
+    Fpm(Fpm),
     /// It cannot be known; why, in case nobody says it.
     Unknown(Fault),
 }
@@ -44,7 +49,11 @@ pub(super) struct Draft {
     pub(super) spa: bool,
     pub(super) health_path: Option<String>,
     pub(super) recipe: Recipe,
+    /// Directories that are written to while it runs.
+    pub(super) shared: Vec<SharedDir>,
     pub(super) wants: Vec<Wanted>,
+    /// Secrets that it needs and that nobody has to know.
+    pub(super) generated: Vec<EnvKey>,
     pub(super) notes: Notes,
 }
 
@@ -60,7 +69,9 @@ impl Draft {
             spa: false,
             health_path: None,
             recipe,
+            shared: Vec::new(),
             wants: Vec::new(),
+            generated: Vec::new(),
             notes: Notes::default(),
         }
     }

@@ -1,13 +1,22 @@
 //! PHP: Laravel, Symfony, and anything with an `index.php`.
 //!
-//! They are recognised, built and migrated. What serves them has to be said: HostKit runs no php-fpm yet.
+//! php-fpm serves them, unless something else that speaks HTTP is said to.
 
 use serde_json::Value;
 
 use super::draft::{Draft, Start, nothing_to_start};
 use super::{Framework, Runtime, Wanted, read_text};
-use crate::domain::fault::{Code, Fault};
 use crate::domain::files::Files;
+use crate::project::fpm::Fpm;
+
+/// Where Laravel writes while it runs. Each by itself: it wants them to be there.
+const LARAVEL_WRITES: [&str; 5] = [
+    "storage/app",
+    "storage/framework/cache/data",
+    "storage/framework/sessions",
+    "storage/framework/views",
+    "storage/logs",
+];
 
 /// Laravel: `artisan`, and the framework among what it requires.
 pub(super) fn laravel(files: &dyn Files) -> anyhow::Result<Option<Draft>> {
@@ -22,7 +31,13 @@ pub(super) fn laravel(files: &dyn Files) -> anyhow::Result<Option<Draft>> {
         draft.health_path = Some("/up".to_owned());
     }
     draft = draft.migrates("Laravel", &["php", "artisan", "migrate", "--force"])?;
-    Ok(Some(served(draft, "public")))
+    draft.generated.push("APP_KEY".parse()?);
+    for dir in LARAVEL_WRITES {
+        draft.shared.push(dir.parse()?);
+    }
+    // What the build itself has written there is in the way of what outlives it.
+    draft = draft.builds(&[&["rm", "-rf"], &LARAVEL_WRITES[1..]].concat())?;
+    Ok(Some(served(draft, "public", Fpm::laravel()?)))
 }
 
 /// Symfony: `bin/console`, and its packages.
@@ -33,7 +48,14 @@ pub(super) fn symfony(files: &dyn Files) -> anyhow::Result<Option<Draft>> {
     }
     let mut draft = composed(files, &composer, Framework::Symfony)?;
     draft = draft.why("bin/console is there, and composer.json requires symfony/framework-bundle");
-    draft = draft.builds(&["env", "APP_ENV=prod", "APP_DEBUG=0", "php", "bin/console", "cache:warmup"])?;
+    let console = ["env", "APP_ENV=prod", "APP_DEBUG=0", "php", "bin/console"];
+    let mut steps: Vec<&[&str]> = vec![&["cache:warmup"], &["assets:install", "public"]];
+    if requires(&composer, "symfony/asset-mapper") {
+        steps.extend([&["importmap:install"][..], &["asset-map:compile"]]);
+    }
+    for step in steps {
+        draft = draft.builds(&[&console[..], step].concat())?;
+    }
     if requires(&composer, "doctrine/doctrine-migrations-bundle") {
         let words = [
             "env",
@@ -46,7 +68,12 @@ pub(super) fn symfony(files: &dyn Files) -> anyhow::Result<Option<Draft>> {
         ];
         draft = draft.migrates("Doctrine", &words)?;
     }
-    Ok(Some(served(draft, "public")))
+    draft.generated.push("APP_SECRET".parse()?);
+    for dir in ["var/log", "var/share"] {
+        draft.shared.push(dir.parse()?);
+    }
+    draft = draft.builds(&["rm", "-rf", "var/log", "var/share"])?;
+    Ok(Some(served(draft, "public", Fpm::default())))
 }
 
 /// Anything else in PHP.
@@ -57,8 +84,13 @@ pub(super) fn plain(files: &dyn Files) -> anyhow::Result<Option<Draft>> {
         // A composer.json in another project is for its tools.
         return Ok(None);
     };
-    let draft = composed(files, &composer, Framework::Php)?.why(format!("{} is there", index(root)));
-    Ok(Some(served(draft, root)))
+    let mut draft = composed(files, &composer, Framework::Php)?.why(format!("{} is there", index(root)));
+    if root.is_empty() {
+        draft
+            .notes
+            .warn("index.php lies beside everything else, and so all of it is served: put it into public");
+    }
+    Ok(Some(served(draft, root, Fpm::default())))
 }
 
 /// What is usual when PHP was asked for.
@@ -73,19 +105,10 @@ fn index(root: &str) -> String {
     if root.is_empty() { "index.php".to_owned() } else { format!("{root}/index.php") }
 }
 
-/// What cannot be served by itself yet.
-fn served(mut draft: Draft, root: &str) -> Draft {
-    let dir = if root.is_empty() { "." } else { root };
-    draft.start = Start::Unknown(
-        Fault::new(
-            Code::NothingDetected,
-            format!("this is an application in PHP ({}), and HostKit runs no php-fpm yet", draft.framework.title()),
-        )
-        .next("install a server for PHP that speaks HTTP, such as frankenphp, in /usr/local/bin")
-        .next(format!(
-            "and say so in hostkit.toml: start = \"frankenphp php-server --listen 127.0.0.1:$PORT --root {dir}\""
-        )),
-    );
+/// Served by php-fpm, from this directory.
+fn served(mut draft: Draft, root: &str, fpm: Fpm) -> Draft {
+    draft.start = Start::Fpm(fpm);
+    draft.web_root = (!root.is_empty()).then(|| root.to_owned());
     draft
 }
 
@@ -125,6 +148,10 @@ fn composed(files: &dyn Files, composer: &Value, framework: Framework) -> anyhow
             "--no-progress",
         ];
         draft = draft.installs(&words)?;
+        // What was installed for another release knows that one's classes. It also runs the scripts that
+        // write outside `vendor`, such as Laravel's list of packages.
+        let words = ["composer", "dump-autoload", "--no-dev", "--optimize", "--no-interaction"];
+        draft = draft.builds(&words)?;
     }
     super::node::assets(files, draft)
 }

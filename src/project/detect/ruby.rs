@@ -27,6 +27,10 @@ pub(super) fn rails(files: &dyn Files) -> anyhow::Result<Option<Draft>> {
         let words = [&["env", "RAILS_ENV=production"][..], &rails, &["db:prepare"]].concat();
         draft = draft.migrates("Rails", &words)?;
     }
+    if !files.is_file("config/credentials.yml.enc") && !files.is_file("config/credentials/production.yml.enc")
+    {
+        draft.generated.push("SECRET_KEY_BASE".parse()?);
+    }
     if read_text(files, "config/routes.rb")?.is_some_and(|routes| routes.contains("rails/health#show")) {
         draft.health_path = Some("/up".to_owned());
     }

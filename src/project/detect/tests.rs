@@ -47,7 +47,12 @@ fn fault(files: &[(&str, &str)], asked: &Asked) -> Fault {
 }
 
 fn asked(runtime: Option<Runtime>, start: Option<&str>) -> Asked {
-    Asked { runtime, start: start.map(|line| StartCommand::parse(line).unwrap()), artifact: false }
+    Asked {
+        runtime,
+        framework: None,
+        start: start.map(|line| StartCommand::parse(line).unwrap()),
+        artifact: false,
+    }
 }
 
 fn start(app: &App) -> String {

@@ -124,7 +124,7 @@ impl World {
         ] {
             std::fs::create_dir_all(at.join(dir)).expect("the root is a writable directory");
         }
-        for program in ["node", "python3", "redis-server", "garage"] {
+        for program in ["node", "python3", "php-fpm8.2", "redis-server", "garage"] {
             std::fs::write(at.join("usr/bin").join(program), "").expect("the root is a writable directory");
         }
         let key = at.join(MASTER_KEY);

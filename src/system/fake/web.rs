@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use super::Fake;
 use crate::{
     domain::fault::{Code, Fault},
-    system::{Net, Nginx},
+    system::{Net, Nginx, Script},
 };
 
 impl Fake {
@@ -105,6 +105,9 @@ impl Net for Fake {
         let state = self.world.state();
         let unit = state.units.values().find(|u| u.port == Some(port)).context("connection refused")?;
         Ok(if self.release(unit).join("unhealthy").exists() { 500 } else { 200 })
+    }
+    fn run(&self, port: u16, script: &Script<'_>, patience: Duration) -> Result<u16> {
+        self.get(port, script.host, script.path, patience)
     }
     fn ipv6(&self) -> bool {
         true

@@ -37,7 +37,7 @@ fn open(dir: &Path) -> OwnedFd {
 fn how(kin: Option<&Kin>) -> Seal<'_> {
     let outside =
         Outside { place: HostPath::fixed("/home/p/releases/r"), shared: HostPath::fixed("/home/p/shared") };
-    Seal { gid: GROUP, outside, kin }
+    Seal { gid: GROUP, outside, kin, public: None }
 }
 
 fn sealed(dir: &tempfile::TempDir, kin: Option<&Kin>) -> Result<Manifest> {

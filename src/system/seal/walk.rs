@@ -14,15 +14,12 @@ use rustix::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::{DEPTH, ENTRIES, Seal, crew::go_through, refuse};
+use super::{DEPTH, ENTRIES, Seal, crew::go_through, modes, refuse};
 use crate::{
     domain::fault::{Code, Fault},
     system::archive::{Entry, Kind},
 };
 
-const DIRECTORY: u32 = 0o750;
-const FILE: u32 = 0o640;
-const EXECUTABLE: u32 = 0o750;
 /// Files up to this size are read in one piece.
 const PIECE: usize = 256 << 10;
 
@@ -61,7 +58,7 @@ impl Walk<'_> {
         let at = if dir.is_empty() { "." } else { dir };
         let fd = rustix::fs::openat2(self.root, at, flags, Mode::empty(), resolve)
             .with_context(|| format!("opening `{dir}` of the build"))?;
-        self.own(&fd, DIRECTORY)?;
+        self.own(&fd, modes::of_directory(dir, self.how.public))?;
         drop_lists(&fd, true)?;
         for entry in Dir::read_from(&fd)? {
             let entry = entry.with_context(|| format!("listing `{dir}` of the build"))?;
@@ -83,7 +80,7 @@ impl Walk<'_> {
                 Err(refuse(path, format!("is more than {DEPTH} directories deep")).into())
             }
             // It gets its owner when it is walked through.
-            FileType::Directory => Ok(Kind::Directory { mode: DIRECTORY }),
+            FileType::Directory => Ok(Kind::Directory { mode: modes::of_directory(path, self.how.public) }),
             FileType::RegularFile => self.file(dir, name, path, &stat, buffer),
             FileType::Symlink => {
                 let target = rustix::fs::readlinkat(dir, name, Vec::new())?;
@@ -99,10 +96,12 @@ impl Walk<'_> {
     }
 
     fn file(&self, dir: &OwnedFd, name: &CStr, path: &str, stat: &Stat, buffer: &mut [u8]) -> Result<Kind> {
-        let mode = if stat.st_mode & 0o100 == 0 { FILE } else { EXECUTABLE };
+        let mode = modes::of_file(path, stat.st_mode & 0o100 != 0, self.how.public);
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         // Root's own with more than one name is a file that a sealed release lent: it is sealed already.
-        let lent = stat.st_nlink > 1 && stat.st_uid == 0;
+        let lent = stat.st_nlink > 1
+            && (stat.st_uid, stat.st_gid) == (0, self.how.gid)
+            && stat.st_mode & 0o7777 == mode;
         if lent && let Some(sha256) = self.how.kin.and_then(|kin| kin.digest(path)) {
             return Ok(Kind::File { mode, size, sha256 });
         }

@@ -353,7 +353,6 @@ const OTHERS: &[Case] = &[
         "Laravel",
         &[
             ("artisan", ""),
-            ("Procfile", "web: frankenphp php-server"),
             ("composer.json", r#"{"require":{"php":"^8.2","laravel/framework":"^11"}}"#),
             ("composer.lock", "{}"),
             ("bootstrap/app.php", "->withRouting(web: __DIR__.'/../routes/web.php', health: '/up')"),
@@ -366,7 +365,6 @@ const OTHERS: &[Case] = &[
         "Symfony",
         &[
             ("bin/console", ""),
-            ("Procfile", "web: frankenphp php-server"),
             (
                 "composer.json",
                 r#"{"require":{"symfony/framework-bundle":"7","doctrine/doctrine-migrations-bundle":"3"}}"#,
@@ -375,7 +373,8 @@ const OTHERS: &[Case] = &[
             ("public/index.php", ""),
         ],
     ),
-    ("PHP without anything", &[("index.php", ""), ("Procfile", "web: frankenphp php-server")]),
+    ("PHP without anything", &[("index.php", "")]),
+    ("PHP with a server of its own", &[("web/index.php", ""), ("Procfile", "web: frankenphp php-server")]),
     (
         "Rails",
         &[
@@ -578,8 +577,39 @@ fn a_source_one_directory_too_high_is_pointed_at() {
 }
 
 #[test]
-fn an_application_in_php_says_that_something_has_to_serve_it() {
-    let fault = fault(&[("index.php", "")], &Asked::default());
-    assert_eq!(fault.code, Code::NothingDetected);
-    assert!(fault.message.contains("runs no php-fpm yet") && fault.next[1].contains("--root ."), "{fault:?}");
+fn php_is_served_by_php_fpm_unless_something_else_is_said() {
+    let plain = found(&[("public/index.php", "")]);
+    assert_eq!((plain.fpm.is_some(), plain.workdir, plain.warnings.len()), (true, Workdir::Home, 0));
+    let other = found(&[("public/index.php", ""), ("hostkit.toml", "start = 'frankenphp php-server'")]);
+    assert_eq!((other.fpm, other.workdir), (None, Workdir::App));
+    let open = found(&[("index.php", "")]);
+    assert!(open.warnings[0].contains("put it into public"), "{:?}", open.warnings);
+}
+
+#[test]
+fn what_laravel_writes_outlives_releases_and_its_own_word_on_that_comes_first() {
+    let laravel = [("artisan", ""), ("composer.json", r#"{"require":{"laravel/framework":"^11"}}"#)];
+    let shared = |toml: &'static str| {
+        let app = found(&[&laravel[..], &[("hostkit.toml", toml)]].concat());
+        app.shared.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert!(shared("").contains(&"storage/framework/views".to_owned()));
+    assert_eq!(shared("shared = ['storage', 'uploads']"), ["storage", "uploads"]);
+    assert_eq!(found(&laravel).env_generated, ["APP_KEY".parse().unwrap()]);
+}
+
+#[test]
+fn a_framework_that_was_asked_for_comes_before_the_file() {
+    let files = [
+        ("hostkit.toml", "framework = 'flask'"),
+        ("requirements.txt", "fastapi\nflask\n"),
+        ("app.py", "app = Flask(__name__)"),
+    ];
+    let asked = |framework| Asked { framework: Some(framework), ..Asked::default() };
+    assert_eq!(found_when(&files, &asked(Framework::Flask)).why[0], "the framework flask was asked for");
+    let fault = fault(&files, &asked(Framework::Rails));
+    assert!(
+        fault.message.contains("rails was asked for, and the source does not look like Rails"),
+        "{fault:?}"
+    );
 }

@@ -1,0 +1,1 @@
+Laravel migrated, {{ $cached }}, visit {{ session("visits") }}

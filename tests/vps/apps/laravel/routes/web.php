@@ -1,0 +1,3 @@
+<?php
+
+Illuminate\Support\Facades\Route::get('/', App\Http\Notes::class);
