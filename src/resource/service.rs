@@ -57,7 +57,7 @@ pub struct Health {
     /// How long it must go on after its first good answer, in seconds.
     #[serde(default)]
     pub grace: u32,
-    /// Where its scripts lie, when it speaks FastCGI and not HTTP.
+    /// Where its scripts lie, when it speaks `FastCGI` and not HTTP.
     #[serde(default)]
     pub scripts: Option<String>,
 }

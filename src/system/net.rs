@@ -31,7 +31,7 @@ pub trait Net: fmt::Debug {
     fn is_free(&self, port: u16) -> bool;
     /// The status of `GET path` on `127.0.0.1:port`, asked as nginx would for `host`.
     fn get(&self, port: u16, host: &str, path: &str, patience: Duration) -> Result<u16>;
-    /// The status of `GET` from a process on `127.0.0.1:port` that speaks FastCGI, asked as nginx would.
+    /// The status of `GET` from a process on `127.0.0.1:port` that speaks `FastCGI`, asked as nginx would.
     fn run(&self, port: u16, script: &Script<'_>, patience: Duration) -> Result<u16>;
     /// Whether the kernel speaks IPv6.
     fn ipv6(&self) -> bool;

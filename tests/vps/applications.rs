@@ -52,6 +52,7 @@ const APPS: &[App] = &[
     data("flask-migrate", "Flask-Migrate migrated"),
     app("fastapi-uv", "FastAPI in fastapi-uv"),
     data("django", "Django migrated"),
+    data("django-poetry", "Django migrated"),
     data("alembic", "Alembic migrated"),
     app("module-pyproject", "python -m app in module-pyproject"),
     app("pipenv", "Bottle in pipenv"),
@@ -59,6 +60,11 @@ const APPS: &[App] = &[
     app("go-cmd", "Go from cmd in go-cmd"),
     always("rust", "Rust in rust"),
     app("rack", "Rack in rack"),
+    data("rails", "Rails migrated"),
+    app("deno", "Deno in deno"),
+    app("php", "PHP in php, visit 1"),
+    app("symfony", "Symfony in symfony"),
+    data("laravel", "Laravel migrated, cached, visit 1"),
 ];
 
 /// Whether an application is to be run this time.

@@ -42,6 +42,7 @@ mod killed;
 mod load;
 mod malicious;
 mod own_redis;
+mod php;
 mod poison;
 mod power;
 mod probation;

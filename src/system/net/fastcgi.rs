@@ -1,4 +1,4 @@
-//! Asking a process that speaks FastCGI, as nginx does: one request, one answer, one connection.
+//! Asking a process that speaks `FastCGI`, as nginx does: one request, one answer, one connection.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -34,7 +34,7 @@ impl Script<'_> {
     /// What the process is told.
     fn params(&self) -> Vec<(&'static str, String)> {
         let (path, query) = self.path.split_once('?').unwrap_or((self.path, ""));
-        let is_script = path.ends_with(".php") && !path.split('/').any(|part| part == "..");
+        let is_script = path.strip_suffix(".php").is_some() && !path.split('/').any(|part| part == "..");
         let name = if is_script { path } else { "/index.php" };
         let fixed = |text: &str| text.to_owned();
         vec![

@@ -1,0 +1,8 @@
+<?php
+
+namespace Greeting;
+
+function say(string $what): string
+{
+    return htmlspecialchars($what);
+}
