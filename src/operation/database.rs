@@ -6,6 +6,8 @@ use anyhow::{Context, Result, bail};
 
 use super::{
     backup,
+    deploy::verdict,
+    handover::{Change, hand_over, runs},
     lifecycle::{retire, settle},
     session::{Mode, Outcome, Session},
 };
@@ -150,25 +152,40 @@ fn change(
 /// started anew; with `now` that is done here, and whoever still used it is shown out.
 pub fn rotate(session: &mut Session<'_>, name: &ProjectName, now: bool) -> Result<(Outcome, ProjectSpec)> {
     let _held = session.enter(name.as_str(), "db rotate")?;
-    let mut spec = session.project(name)?.spec;
-    let database = of(&spec)?.rotated(name, &session.host.vault)?;
-    let old = database.login.other().role(name);
-    spec.database = Some(database);
-    // What runs goes on with the password it knows; nobody who asks it something meets a closed door.
-    let concerned = |r: &Any| {
-        matches!(r, Any::Role(_) | Any::Database(_) | Any::EnvFile(_))
-            || now && matches!(r, Any::Unit(_) | Any::Service(_))
+    let old = session.project(name)?.spec;
+    let database = of(&old)?.rotated(name, &session.host.vault)?;
+    let before = database.login.other().role(name);
+    let mut spec = ProjectSpec { database: Some(database), ..old.clone() };
+    let stores = |r: &Any| matches!(r, Any::Role(_) | Any::Database(_) | Any::EnvFile(_));
+    let outcome = if now {
+        let concerned = |r: &Any| stores(r) || runs(r);
+        let (old, new) = (&old, &spec);
+        let change = Change {
+            verb: "db rotate",
+            old,
+            new,
+            draft: None,
+            renew: None,
+            swaps: &[],
+            concerned: &concerned,
+        };
+        hand_over(session, &change, |_| Ok(())).map_err(|error| verdict(session, old, error))?.outcome
+    } else {
+        // What runs goes on with the password it knows; nobody who asks it something meets a closed door.
+        let all = session.wanted(&spec)?;
+        let owned = session.store.owned(name.as_str())?.into_iter().filter(stores).collect();
+        let wanted = all.iter().filter(|r| stores(r)).cloned().collect();
+        let plan = Plan::between(owned, wanted, Foreign::Refuse, &session.host)?;
+        settle(session, "db rotate", &spec, &plan, &all)?
     };
-    let all = session.wanted(&spec)?;
-    let owned = session.store.owned(name.as_str())?.into_iter().filter(concerned).collect();
-    let wanted = all.iter().filter(|r| concerned(r)).cloned().collect();
-    let plan = Plan::between(owned, wanted, Foreign::Refuse, &session.host)?;
-    let outcome = settle(session, "db rotate", &spec, &plan, &all)?;
-    let runs = spec.running && spec.live.as_ref().is_some_and(|(_, launch)| launch.exec.is_some());
-    if session.mode == Mode::Run && (now || !runs) {
+    let up = spec.running && spec.live.as_ref().is_some_and(|(_, launch)| launch.exec.is_some());
+    if session.mode == Mode::Run && (now || !up) {
         retire(session, name);
-        session.host.postgres.dismiss(&name.database(), Some(&old))?;
         spec = session.project(name)?.spec;
+        // Unless the handover is not finished, and something still needs it.
+        if of(&spec)?.retiring.is_none() {
+            session.host.postgres.dismiss(&name.database(), Some(&before))?;
+        }
     }
     Ok((outcome, spec))
 }

@@ -116,7 +116,7 @@ fn carry_out(
         draft.inject(session)?;
         let concerned = |r: &Any| matches!(r, Any::EnvFile(_) | Any::Service(_));
         let (new, draft) = (&draft.spec, Some(&draft));
-        let change = Handover { verb, old, new, draft, renew: None, concerned: &concerned };
+        let change = Handover { verb, old, new, draft, renew: None, swaps: &[], concerned: &concerned };
         let handed = hand_over(session, &change, |_| Ok(())).map_err(|error| verdict(session, old, error))?;
         retire(session, &old.name);
         return Ok((handed.outcome, new.clone(), handed.restarted));

@@ -52,6 +52,8 @@ pub(super) struct Change<'c> {
     pub(super) draft: Option<&'c Draft>,
     /// Why processes are started anew that are as wanted.
     pub(super) renew: Option<&'static str>,
+    /// What takes the place of the data that processes are started with. What runs until then has it too.
+    pub(super) swaps: &'c [Any],
     /// What it may touch; whatever else is otherwise is none of its business.
     pub(super) concerned: &'c dyn Fn(&Any) -> bool,
 }
@@ -72,12 +74,33 @@ impl Change<'_> {
     /// The resources at a stage, with the environment as it is to be.
     fn wanted(&self, session: &Session<'_>, stage: Stage) -> Result<Vec<Any>> {
         let mut all = session.wanted(&self.new.at(stage))?;
-        let Some(draft) = self.draft else { return Ok(all) };
-        let file = draft.wanted(session)?.into_iter().find(is_env);
-        if let (Some(place), Some(file)) = (all.iter_mut().find(|r| is_env(r)), file) {
-            *place = file;
+        if let Some(draft) = self.draft {
+            let file = draft.wanted(session)?.into_iter().find(is_env);
+            if let (Some(place), Some(file)) = (all.iter_mut().find(|r| is_env(r)), file) {
+                *place = file;
+            }
         }
-        Ok(all)
+        Ok(self.with_swaps(all))
+    }
+
+    /// Resources with what changes places: before what is started from it, going up and being put back.
+    fn with_swaps(&self, mut all: Vec<Any>) -> Vec<Any> {
+        let at = all.iter().position(is_env).unwrap_or(all.len());
+        all.splice(at..at, self.swaps.iter().cloned());
+        all
+    }
+
+    /// Has processes made anew that are as wanted, if that is meant.
+    fn touched(&self, mut plan: Plan) -> Plan {
+        if let Some(reason) = self.renew {
+            plan.renew("service", reason);
+        }
+        // That something else has the place is not somebody else's doing.
+        let swaps: Vec<String> = self.swaps.iter().map(Any::id).collect();
+        for step in plan.steps.iter_mut().filter(|step| swaps.contains(&step.resource.id())) {
+            step.drifted = false;
+        }
+        plan
     }
 
     /// Whether there is nothing to be written down either.
@@ -90,11 +113,7 @@ impl Change<'_> {
         // Another number of instances, or the way back from the surge instance, is another site.
         let site = self.old.stage == Stage::Surge || self.old.webs() != self.new.webs();
         let mine = |r: &Any| (self.concerned)(r) && !is_late(r) || site && is_site(r);
-        let mut plan = between(session, owned, settled, mine)?;
-        if let Some(reason) = self.renew {
-            plan.renew("service", reason);
-        }
-        Ok(plan)
+        Ok(self.touched(between(session, owned, settled, mine)?))
     }
 
     /// The first of the three operations: the surge instance instead of the regular ones.
@@ -104,11 +123,7 @@ impl Change<'_> {
             let regular = answers(r).is_some_and(|service| service.unit != unit);
             (self.concerned)(r) && !regular && !is_late(r) || is_of_surge(r, self.name())
         };
-        let mut plan = between(session, owned, surging, mine)?;
-        if let Some(reason) = self.renew {
-            plan.renew("service", reason);
-        }
-        Ok(plan)
+        Ok(self.touched(between(session, owned, surging, mine)?))
     }
 }
 
@@ -121,7 +136,7 @@ pub(super) fn hand_over(
     more: impl FnOnce(&Registry<'_>) -> Result<()>,
 ) -> Result<Handed> {
     let (name, new) = (change.name(), change.new);
-    let owned = session.store.owned(name.as_str())?;
+    let owned = change.with_swaps(session.store.owned(name.as_str())?);
     let settled = change.wanted(session, Stage::Settled)?;
     let mut plan = change.plain(session, &owned, &settled)?;
     let restarted = plan.changes().any(replaces);

@@ -79,7 +79,15 @@ pub fn power(session: &mut Session<'_>, name: &ProjectName, power: Power) -> Res
         return begin_anew(session, name, power, &old, &spec);
     }
     let renew = (power == Power::Restart).then_some("restart");
-    let change = Change { verb: power.verb(), old: &old, new: &spec, draft: None, renew, concerned: &runs };
+    let change = Change {
+        verb: power.verb(),
+        old: &old,
+        new: &spec,
+        draft: None,
+        renew,
+        swaps: &[],
+        concerned: &runs,
+    };
     let handed = hand_over(session, &change, |_| Ok(()))
         .map_err(|error| super::deploy::verdict(session, &old, error))?;
     // Stopped, or started anew: nothing runs any more that knew the old ones.
@@ -106,6 +114,7 @@ fn begin_anew(
         new: &draft.spec,
         draft: Some(&draft),
         renew: Some(power.verb()),
+        swaps: &[],
         concerned: &concerned,
     };
     let handed = hand_over(session, &change, |_| Ok(()))

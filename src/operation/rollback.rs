@@ -136,6 +136,7 @@ pub fn go_back(
         new: &draft.spec,
         draft: Some(&draft),
         renew: None,
+        swaps: &[],
         concerned: &|_| true,
     };
     let handed = hand_over(session, &change, |registry| registry.go_live(spec.uid, &swapped.to.id));

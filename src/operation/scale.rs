@@ -47,7 +47,15 @@ pub fn scale(
             number => new.scale.insert(count.kind.clone(), number),
         };
     }
-    let change = Change { verb: "scale", old: &old, new: &new, draft: None, renew: None, concerned: &runs };
+    let change = Change {
+        verb: "scale",
+        old: &old,
+        new: &new,
+        draft: None,
+        renew: None,
+        swaps: &[],
+        concerned: &runs,
+    };
     let handed = hand_over(session, &change, |_| Ok(())).map_err(|error| verdict(session, &old, error))?;
     Ok((handed.outcome, new))
 }

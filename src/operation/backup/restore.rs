@@ -25,12 +25,14 @@ use crate::{
     event::Event,
     operation::{
         HostState,
+        deploy::verdict,
         environment::Draft,
-        lifecycle,
+        handover::{Change, hand_over},
+        lifecycle::{self, retire},
         provision::{Ask, Wish, provision},
         redis::Asked,
     },
-    plan::{Foreign, Plan},
+    plan::Foreign,
     project::{Phase, redis::Home, storage::Place},
     resource::{Any, TreeSwap},
     system::{
@@ -353,7 +355,6 @@ fn swap(
     loaded: &Loaded,
     onto: Option<&Onto>,
 ) -> Result<Outcome> {
-    let name = &spec.name;
     let mut draft = Draft::begin(session, spec)?;
     if let Some(Onto { below, stand, launch, .. }) = onto {
         draft.spec = draft.spec.standing(*below, stand.clone(), launch.clone());
@@ -365,28 +366,26 @@ fn swap(
         draft.replace(session, EnvText::parse(users.reveal())?, format!("from the backup {id}"))?;
     }
     draft.keep_secrets(session, &loaded.vault)?;
-    let mut wanted = draft.wanted(session)?;
-    let mut owned = session.store.owned(name.as_str())?;
-    let after = session.wanted(&draft.spec)?;
-    // Before what is started from them, going up and being put back.
-    for list in [&mut wanted, &mut owned] {
-        let at = list.iter().position(|r| matches!(r, Any::EnvFile(_))).unwrap_or(list.len());
-        list.splice(at..at, loaded.swaps.iter().cloned());
-    }
-    let mut plan = Plan::between(owned, wanted, Foreign::Refuse, &session.host)?;
-    // That another tree is there is not somebody else's doing.
-    plan.steps.iter_mut().for_each(|step| step.drifted &= !step.resource.kind().ends_with("-swap"));
-    if draft.spec.running && !plan.is_noop() {
-        plan.renew("service", "its data changes");
-    }
-    let verb = if onto.is_some() { "rollback" } else { "restore" };
-    session.carry_out(name.as_str(), verb, &plan, |registry| {
-        draft.record(registry, &after)?;
+    let change = Change {
+        verb: if onto.is_some() { "rollback" } else { "restore" },
+        old: spec,
+        new: &draft.spec,
+        draft: Some(&draft),
+        renew: (draft.spec.running && !loaded.swaps.is_empty()).then_some("its data changes"),
+        swaps: &loaded.swaps,
+        concerned: &|_| true,
+    };
+    let handed = hand_over(session, &change, |registry| {
         let Some(onto) = onto else { return Ok(()) };
         for row in &onto.undone {
             let phase = Phase { undone: true, ..row.phase.clone() };
             registry.put_phase(spec.uid, &row.id, &phase)?;
         }
         registry.go_live(spec.uid, &onto.stand.release)
-    })
+    });
+    let handed = handed.map_err(|error| verdict(session, spec, error))?;
+    if handed.restarted {
+        retire(session, &spec.name);
+    }
+    Ok(handed.outcome)
 }

@@ -76,6 +76,7 @@ pub(super) fn switch(
         new: next,
         draft: Some(&draft),
         renew: None,
+        swaps: &[],
         concerned: &|_| true,
     };
     let ran = hand_over(session, &change, |registry| {
