@@ -1,7 +1,10 @@
 //! HTTP as both halves speak it: with deadlines, and with errors that never carry an address, because
 //! the address of an S3 request is signed and would let its reader in.
 
-use std::{io::Read, time::Duration};
+use std::{
+    io::{ErrorKind, Read},
+    time::Duration,
+};
 
 use anyhow::{Result, anyhow};
 use ureq::{
@@ -37,8 +40,28 @@ pub(super) fn agent() -> Agent {
 }
 
 /// Asks, and returns what is answered whatever it is. `whom` names the store in the fault.
+///
+/// A connection that was kept from an earlier call may have been closed at the other end meanwhile, which is
+/// seen only when it is used: a store that refuses something large closes it, and a busy one before its answer
+/// is read. What is asked here may be asked again, so it is, once, over a new one.
 pub(super) fn ask(agent: &Agent, request: Request<&[u8]>, whom: &str) -> Result<Response<Body>> {
-    agent.run(request).map_err(|error| silent(&error, whom))
+    match agent.run(request.clone()) {
+        Err(ureq::Error::Io(error)) if is_closed(error.kind()) => agent.run(request),
+        answer => answer,
+    }
+    .map_err(|error| silent(&error, whom))
+}
+
+/// Whether the other end has gone away from a connection that was there.
+fn is_closed(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::BrokenPipe
+            | ErrorKind::UnexpectedEof
+            | ErrorKind::NotConnected
+    )
 }
 
 /// The text of an answer.
