@@ -21,7 +21,7 @@ use crate::{
     },
     operation::{
         backup::{
-            Place, Stored, create, prune,
+            Place, Stored, create_with, prune,
             restore::{Origin, Piece, Restored, adopt, restore},
             survey,
             verify::verify,
@@ -80,6 +80,9 @@ pub(super) fn made(name: &ProjectName, backup: &Stored) -> Answer {
         inside = format!(" ({}", parts.join(", "));
         if manifest.contents.postgres.is_some() {
             inside += &format!("; {} tables with {rows} rows", manifest.contents.tables.len());
+        }
+        if let Some(stock) = &manifest.contents.objects {
+            inside += &format!("; {} objects", stock.objects);
         }
         inside += ")";
     }
@@ -152,6 +155,9 @@ pub(super) fn gone_back(name: &ProjectName, outcome: Outcome, restored: &Restore
 pub(crate) struct CreateArgs {
     /// The project
     name: ProjectName,
+    /// Take in what lies in its bucket as well
+    #[arg(long)]
+    with_objects: bool,
     /// For the timer: kept for 7 days and 4 weeks, and older ones go
     #[arg(long)]
     scheduled: bool,
@@ -160,8 +166,11 @@ pub(crate) struct CreateArgs {
 impl Verb for CreateArgs {
     const NAME: &'static str = "backup create";
     const POLICY: Policy = Policy::Owner;
-    const EXAMPLES: &'static [&'static str] =
-        &["hostkit backup create blog", "hostkit backup create blog --json"];
+    const EXAMPLES: &'static [&'static str] = &[
+        "hostkit backup create blog",
+        "hostkit backup create blog --with-objects",
+        "hostkit backup create blog --json",
+    ];
 
     fn project(&self) -> Option<&ProjectName> {
         Some(&self.name)
@@ -169,7 +178,7 @@ impl Verb for CreateArgs {
     fn run(self, cx: &mut Context) -> Result<Answer> {
         let reason = if self.scheduled { Reason::Schedule } else { Reason::Manual };
         let backup = cx.session(Mode::Run, |session| {
-            let backup = create(session, &self.name, Scope::Backup, reason)?;
+            let backup = create_with(session, &self.name, Scope::Backup, reason, self.with_objects)?;
             if self.scheduled {
                 prune(session, &self.name)?;
             }
@@ -243,7 +252,7 @@ pub(crate) struct RestoreArgs {
     /// The backup; the newest without this
     #[arg(conflicts_with = "file")]
     id: Option<BackupId>,
-    /// Only these: database, redis, shared, env
+    /// Only these: database, redis, shared, env, objects
     #[arg(long, value_delimiter = ',')]
     only: Vec<Piece>,
     /// A backup that lies elsewhere

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, ValueEnum, builder::PossibleValue};
 use serde_json::json;
 
 use super::{Verb, answer::Answer, context::Context, policy::Policy, provision::data};
@@ -13,8 +13,9 @@ use crate::{
         name::ProjectName,
     },
     operation::{
-        lifecycle::{delete, purge, restore, trashed},
+        lifecycle::{Farewell, delete, purge, restore, trashed},
         session::{Mode, Outcome, Session},
+        storage::Fate,
     },
     store::TrashRow,
     system::source,
@@ -96,6 +97,41 @@ pub(crate) struct DeleteArgs {
     /// Make no last backup: its database and what else it stores are lost
     #[arg(long)]
     no_backup: bool,
+    /// What becomes of the objects in its bucket: they go with the last backup (save), stay closed for 7 days
+    /// (keep), or are lost (drop)
+    #[arg(long, value_name = "WHAT")]
+    objects: Option<Fate>,
+}
+
+impl ValueEnum for Fate {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Saved, Self::Kept, Self::Lost]
+    }
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(match self {
+            Self::Saved => "save",
+            Self::Kept => "keep",
+            Self::Lost => "drop",
+        }))
+    }
+}
+
+impl DeleteArgs {
+    /// What is done for its data.
+    fn farewell(&self) -> Result<Farewell> {
+        let name = &self.doomed.name;
+        match (self.no_backup, self.objects) {
+            (false, objects) => Ok(Farewell { objects: objects.unwrap_or(Fate::Saved), ..Farewell::WHOLE }),
+            (true, Some(Fate::Saved)) => {
+                let message = "without a last backup there is nothing to save the objects in";
+                Err(Fault::new(Code::InvalidValue, message)
+                    .next(format!("hostkit project delete {name} --no-backup --objects keep"))
+                    .next(format!("hostkit project delete {name}"))
+                    .into())
+            }
+            (true, objects) => Ok(Farewell { objects: objects.unwrap_or(Fate::Lost), ..Farewell::NONE }),
+        }
+    }
 }
 
 impl Verb for DeleteArgs {
@@ -104,6 +140,7 @@ impl Verb for DeleteArgs {
     const EXAMPLES: &'static [&'static str] = &[
         "hostkit project delete blog",
         "hostkit project delete blog --confirm blog",
+        "hostkit project delete blog --objects keep",
         "hostkit project delete blog --dry-run",
     ];
 
@@ -112,14 +149,14 @@ impl Verb for DeleteArgs {
     }
     fn run(self, cx: &mut Context) -> Result<Answer> {
         let name = &self.doomed.name;
+        let farewell = self.farewell()?;
         let warning = if self.no_backup {
-            "Its home and logs go to the trash for 7 days; its database is lost."
+            "Its home and logs go to the trash for 7 days; what else it stores is lost."
         } else {
             "Its home, its logs and a last backup are kept for 7 days."
         };
         let exists = |session: &mut Session<'_>| session.project(name).map(drop);
-        let last = !self.no_backup;
-        let fate = |session: &mut Session<'_>, name: &ProjectName| delete(session, name, last);
+        let fate = |session: &mut Session<'_>, name: &ProjectName| delete(session, name, farewell);
         self.doomed.meet(cx, ("delete", warning), exists, fate, |row| {
             let data = json!({ "deleted_at": row.deleted_at, "expires_at": row.expires_at });
             let text = format!("Deleted {name}. Its home and logs are in the trash until {}", row.expires_at);

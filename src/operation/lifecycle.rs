@@ -10,7 +10,7 @@ use super::{
     provision::free_port,
     redis, secrets,
     session::{Mode, Outcome, Session},
-    storage,
+    storage::{self, Fate},
 };
 use crate::{
     domain::{
@@ -189,23 +189,48 @@ pub(super) fn settle(
     })
 }
 
+/// What is done for the data of a project that is deleted.
+#[derive(Clone, Copy, Debug)]
+pub struct Farewell {
+    /// Whether a last backup is made.
+    pub backup: bool,
+    /// What becomes of the objects in its bucket.
+    pub objects: Fate,
+}
+
+impl Farewell {
+    /// A last backup with everything in it.
+    pub const WHOLE: Self = Self { backup: true, objects: Fate::Saved };
+    /// Nothing: what it stores is lost.
+    pub const NONE: Self = Self { backup: false, objects: Fate::Lost };
+}
+
 /// Deletes a project: a last backup is made, unless none is wanted; its home and logs go to the trash,
 /// everything else goes.
-pub fn delete(session: &mut Session<'_>, name: &ProjectName, last: bool) -> Result<(Outcome, TrashRow)> {
+pub fn delete(
+    session: &mut Session<'_>,
+    name: &ProjectName,
+    farewell: Farewell,
+) -> Result<(Outcome, TrashRow)> {
     let _held = session.enter(name.as_str(), "delete")?;
     let ProjectRow { spec, created_at, created_by } = session.project(name)?;
-    if last && session.mode == Mode::Run {
-        backup::last(session, &spec)?;
+    let mut saved = None;
+    if farewell.backup {
+        saved = backup::last(session, &spec, farewell.objects == Fate::Saved)?;
     }
     let resources = session.store.owned(name.as_str())?;
-    let plan = Plan::between(resources.clone(), Vec::new(), Foreign::Refuse, &session.host)?;
+    let mut going = resources.clone();
+    if farewell.objects == Fate::Lost {
+        storage::give_up(session, &spec, &mut going)?;
+    }
+    let plan = Plan::between(going, Vec::new(), Foreign::Refuse, &session.host)?;
     let now = session.host.clock.now();
     let (deleted_at, expires_at) = (format!("{now:.0}"), format!("{:.0}", now + TRASH));
     let row = TrashRow { spec, resources, created_at, created_by, deleted_at, expires_at };
     let outcome = session.carry_out(name.as_str(), "delete", &plan, |registry| registry.trash(&row))?;
     if session.mode == Mode::Run {
         redis::forget(session, &row.spec);
-        storage::forget(session, &row.spec);
+        storage::forget(session, &row.spec, saved.as_ref());
     }
     database::forget(session, row.spec.uid);
     Ok((outcome, row))
@@ -243,16 +268,14 @@ pub fn restore(session: &mut Session<'_>, name: &ProjectName) -> Result<(Outcome
     backup::reclaim(session, &spec)?;
     redis::readmit(session, &mut spec)?;
     storage::readmit(session, &mut spec)?;
-    if session.mode == Mode::Run {
-        backup::revive(session, &spec)?;
-    }
+    let stocked = session.mode == Mode::Run && backup::revive(session, &spec)?;
     let plan = Plan::between(resources, session.wanted(&spec)?, Foreign::Refuse, &session.host)?;
     let brought_back = session.carry_out(name.as_str(), "restore", &plan, |registry| {
         registry.untrash(spec.uid)?;
         registry.add_project(&spec, &created_at, &created_by)?;
         registry.own(name.as_str(), plan.wanted())
     });
-    backup::revived(session, &spec, brought_back.is_ok());
+    backup::revived(session, &spec, stocked, brought_back.is_ok());
     Ok((brought_back?, spec))
 }
 

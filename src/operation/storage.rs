@@ -1,5 +1,6 @@
 //! Object storage: giving a project a bucket, changing its key, and looking into it.
 
+pub(super) mod beside;
 mod gone;
 mod store;
 
@@ -31,9 +32,12 @@ use crate::{
     },
 };
 
-pub use self::store::{program, store};
+pub use self::{
+    gone::Fate,
+    store::{program, store},
+};
 pub(super) use self::{
-    gone::{collect, forget, shred},
+    gone::{collect, forget, give_up, shred},
     store::require_ports,
 };
 

@@ -127,6 +127,7 @@ fn only_these_kinds_cannot_stand_alone() {
     let dependent = [
         "database-swap",
         "bucket-key",
+        "bucket-swap",
         "object-store",
         "redis-user",
         "redis-swap",

@@ -3,6 +3,7 @@
 mod account;
 mod bucket;
 mod bucket_key;
+mod bucket_swap;
 mod cache;
 mod cluster;
 mod daemon_secrets;
@@ -39,6 +40,7 @@ pub use self::{
     account::UnixAccount,
     bucket::Bucket,
     bucket_key::BucketKey,
+    bucket_swap::BucketSwap,
     cache::Cache,
     cluster::Cluster,
     daemon_secrets::DaemonSecrets,
@@ -197,6 +199,7 @@ kinds! {
     database_swap::DatabaseSwap,
     bucket::Bucket,
     bucket_key::BucketKey,
+    bucket_swap::BucketSwap,
     daemon_secrets::DaemonSecrets,
     object_store::ObjectStore,
     directory::Directory,

@@ -3,8 +3,8 @@
 use anyhow::Result;
 
 use super::{
-    Attr, ProjectSpec, Session, database, redis,
-    write::{DATABASE, directories},
+    Attr, ProjectSpec, Session, database, objects, redis,
+    write::{OBJECTS, REDIS, directories},
 };
 use crate::domain::layout::HostPath;
 
@@ -12,7 +12,7 @@ use crate::domain::layout::HostPath;
 const NOTE: u64 = 64;
 
 /// Says that something is about to lie beside a project's data, so that the next command finds it should this
-/// one die. `what` is `redis` when that is among it.
+/// one die. `what` are words: those of the parts that have daemons of their own are looked for.
 pub(super) fn mark(session: &mut Session<'_>, spec: &ProjectSpec, what: &str) -> Result<HostPath> {
     let note = spec.name.restoring(spec.uid);
     directories(session, &spec.name, spec.uid)?;
@@ -25,9 +25,14 @@ pub(in crate::operation) fn settle(session: &mut Session<'_>, spec: &ProjectSpec
     let note = spec.name.restoring(spec.uid);
     let Some(what) = session.host.root.read(&note, NOTE)? else { return Ok(()) };
     clear(session, spec)?;
-    if what != DATABASE.as_bytes() {
+    let what = String::from_utf8_lossy(&what);
+    let holds = |part| what.split(' ').any(|word| word == part);
+    if holds(REDIS) {
         let _held = redis::take(session, spec)?;
         redis::clear(session, spec)?;
+    }
+    if holds(OBJECTS) {
+        objects::clear(session, spec)?;
     }
     session.host.root.remove(&note)
 }

@@ -5,6 +5,7 @@
 
 mod database;
 pub(super) mod leftover;
+mod objects;
 pub mod offsite;
 mod piece;
 mod redis;
@@ -17,7 +18,10 @@ mod write;
 use anyhow::{Result, bail};
 use serde::Serialize;
 
-use super::session::{Mode, Outcome, Session};
+use super::{
+    session::{Mode, Outcome, Session},
+    storage::beside::is_own,
+};
 use crate::{
     domain::{
         backup::{BackupId, Reason, Scope, spare},
@@ -30,10 +34,12 @@ use crate::{
     system::{
         Attr,
         backup::{Contents, Header, Key, Manifest, Opened, Reader, cause},
+        objects::bundle::Stock,
     },
 };
 
 pub(super) use self::write::write;
+use self::write::write_with;
 
 /// Where a backup lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -66,9 +72,24 @@ pub struct Stored {
 
 /// Makes a backup or a checkpoint of a project.
 pub fn create(session: &mut Session<'_>, name: &ProjectName, scope: Scope, reason: Reason) -> Result<Stored> {
+    create_with(session, name, scope, reason, false)
+}
+
+/// The same, with what lies in the project's bucket.
+pub fn create_with(
+    session: &mut Session<'_>,
+    name: &ProjectName,
+    scope: Scope,
+    reason: Reason,
+    stock: bool,
+) -> Result<Stored> {
     let held = session.enter(name.as_str(), scope.word())?;
     let spec = session.project(name)?.spec;
-    let mut backup = write(session, &spec, scope, reason)?;
+    if stock {
+        let without = format!("hostkit {} create {name}    # does without the objects", scope.word());
+        objects::require(session, &spec, &[without, "df -h".to_owned()])?;
+    }
+    let mut backup = write_with(session, &spec, scope, reason, stock)?;
     // It is whole: nobody needs to wait for the copy.
     drop(held);
     if scope == Scope::Backup && offsite::copy(session, name, spec.uid) {
@@ -280,12 +301,36 @@ pub fn prune(session: &mut Session<'_>, name: &ProjectName) -> Result<Vec<Stored
     Ok(gone)
 }
 
-/// The last backup of a project that is to be deleted.
-pub(super) fn last(session: &mut Session<'_>, spec: &ProjectSpec) -> Result<()> {
-    let without = format!("hostkit project delete {} --no-backup", spec.name);
-    write(session, spec, Scope::Backup, Reason::Final).map_err(|e| unmade(e, "the last backup", &without))?;
-    offsite::copy(session, &spec.name, spec.uid);
-    Ok(())
+/// The last backup of a project that is to be deleted; with `stock`, what lies in its bucket is in it, and what
+/// that was is returned.
+pub(super) fn last(session: &mut Session<'_>, spec: &ProjectSpec, stock: bool) -> Result<Option<Stock>> {
+    let name = &spec.name;
+    let stock = stock && is_own(spec);
+    if stock {
+        let kept = format!("hostkit project delete {name} --objects keep    # they stay, closed, for 7 days");
+        let lost = format!("hostkit project delete {name} --objects drop    # they are lost");
+        objects::require(session, spec, &[kept, lost])?;
+    }
+    if session.mode == Mode::DryRun {
+        return Ok(None);
+    }
+    let without = format!("hostkit project delete {name} --no-backup");
+    let backup = write_with(session, spec, Scope::Backup, Reason::Final, stock)
+        .map_err(|e| unmade(e, "the last backup", &without))?;
+    offsite::copy(session, name, spec.uid);
+    Ok(backup.inside.ok().and_then(|(_, manifest)| manifest.contents.objects))
+}
+
+/// What the last backup of a deleted project holds of its bucket.
+pub(super) fn saved(session: &Session<'_>, spec: &ProjectSpec) -> Result<Option<Stock>> {
+    let last = last_of(session, spec)?;
+    Ok(last.and_then(|last| last.inside.ok()).and_then(|(_, manifest)| manifest.contents.objects))
+}
+
+/// The last backup of a deleted project that can be read.
+fn last_of(session: &Session<'_>, spec: &ProjectSpec) -> Result<Option<Stored>> {
+    let is_last = |s: &Stored| s.inside.as_ref().is_ok_and(|(reason, _)| *reason == Reason::Final);
+    Ok(stored(session, &spec.name, spec.uid)?.into_iter().find(is_last))
 }
 
 /// A checkpoint of a database that is to be deleted.
@@ -308,29 +353,39 @@ fn unmade(error: anyhow::Error, what: &str, without: &str) -> anyhow::Error {
 }
 
 /// Loads the database of a deleted project from its last backup, to where one lies that was taken away:
-/// bringing the project back takes it from there.
-pub(super) fn revive(session: &mut Session<'_>, spec: &ProjectSpec) -> Result<()> {
-    if spec.database.is_none() && spec.redis.is_none() {
-        return Ok(());
+/// bringing the project back takes it from there. Redis and the bucket likewise; says whether a bucket was
+/// loaded.
+pub(super) fn revive(session: &mut Session<'_>, spec: &ProjectSpec) -> Result<bool> {
+    let serves = spec.database.is_some() || spec.redis.is_some();
+    if !serves && !is_own(spec) {
+        return Ok(false);
     }
     // One that cannot be read may be the last: nothing comes back empty for that.
     Key::of(&session.host.vault)?;
     newest(session, &spec.name, spec.uid, Scope::Backup)?;
-    let is_last = |s: &Stored| s.inside.as_ref().is_ok_and(|(reason, _)| *reason == Reason::Final);
-    let Some(backup) = stored(session, &spec.name, spec.uid)?.into_iter().find(is_last) else {
+    let Some(backup) = last_of(session, spec)? else {
         let message = "there is no last backup: database and Redis come back empty";
-        session.ui.emit(Event::Warned { message });
-        return Ok(());
+        if serves {
+            session.ui.emit(Event::Warned { message });
+        }
+        return Ok(false);
     };
     let mut reader = open(session, &backup.path)?;
     reader.check()?;
+    restore::require_room(session, &reader, &restore::Piece::ALL)?;
     database::clear(session, spec)?;
+    let mut stocked = false;
     let loaded = reader.each(|part, from| match part.name.as_str() {
         write::DATABASE if spec.database.is_some() => database::revive(session, spec, from),
         write::REDIS => redis::revive(session, spec, from),
+        write::OBJECTS => {
+            stocked = objects::revive(session, spec, from)?;
+            Ok(())
+        }
         _ => Ok(()),
     });
-    loaded.map_err(cause)
+    loaded.map_err(cause)?;
+    Ok(stocked)
 }
 
 /// Makes way for what [`revive`] loads, which an earlier one may have loaded before it died.
@@ -338,8 +393,15 @@ pub(super) fn reclaim(session: &mut Session<'_>, spec: &ProjectSpec) -> Result<(
     if session.mode == Mode::Run { redis::reclaim(session, spec) } else { Ok(()) }
 }
 
-/// Settles what [`revive`] has loaded, once the project is back, or is not.
-pub(super) fn revived(session: &mut Session<'_>, spec: &ProjectSpec, back: bool) {
+/// Settles what [`revive`] has loaded, a bucket perhaps among it, once the project is back, or is not.
+pub(super) fn revived(session: &mut Session<'_>, spec: &ProjectSpec, stocked: bool, back: bool) {
+    if stocked
+        && !back
+        && let Err(error) = objects::dismiss(session, spec)
+    {
+        let message = format!("what was loaded into the object storage is still there: {error:#}");
+        session.ui.emit(Event::Warned { message: &message });
+    }
     if session.mode == Mode::Run
         && let Err(error) = redis::revived(session, spec, back)
     {

@@ -21,7 +21,7 @@ use crate::{
         layout::host,
     },
     event::Event,
-    system::objects::{Access, BATCH},
+    system::objects::{Access, BATCH, Headers},
 };
 
 pub use self::target::{Target, aim, target, unset};
@@ -171,7 +171,12 @@ fn send(session: &mut Session<'_>, name: &ProjectName, uid: u32) -> Result<bool>
         let began = Instant::now();
         let detail = backup.id.as_str();
         session.ui.emit(Event::Began { what: "copying offsite", detail });
-        let sent = session.host.objects.put(&shelf.at, &shelf.key(&owner, &backup.id), &mut file)?;
+        let sent = session.host.objects.put(
+            &shelf.at,
+            &shelf.key(&owner, &backup.id),
+            &Headers::new(),
+            &mut file,
+        )?;
         if sent != backup.bytes {
             bail!("the backup {detail} changed while it was copied");
         }

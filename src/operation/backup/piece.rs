@@ -1,6 +1,6 @@
 //! The kinds of data in a backup that can be gone back to one by one.
 
-use super::write::{DATABASE, ENV, REDIS, SHARED};
+use super::write::{DATABASE, ENV, OBJECTS, REDIS, SHARED};
 
 /// A kind of data that can be gone back to by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,11 +13,13 @@ pub enum Piece {
     Shared,
     /// The project's own variables.
     Env,
+    /// What lies in the bucket.
+    Objects,
 }
 
 impl Piece {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Database, Self::Redis, Self::Shared, Self::Env];
+    pub const ALL: [Self; 5] = [Self::Database, Self::Redis, Self::Shared, Self::Env, Self::Objects];
 
     /// The name of its part.
     pub const fn word(self) -> &'static str {
@@ -26,6 +28,7 @@ impl Piece {
             Self::Redis => REDIS,
             Self::Shared => SHARED,
             Self::Env => ENV,
+            Self::Objects => OBJECTS,
         }
     }
 }

@@ -11,9 +11,9 @@ use super::{
     database::{self, Loaded},
     known,
     leftover::{clear, mark},
-    redis,
+    objects, redis,
     retreat::Onto,
-    write::{DATABASE, Entry, PROJECT, REDIS, write},
+    write::{Entry, PROJECT, write_with},
 };
 use crate::{
     domain::{
@@ -28,9 +28,10 @@ use crate::{
         deploy::verdict,
         environment::Draft,
         handover::{Change, hand_over},
-        lifecycle::{self, retire},
+        lifecycle::{self, Farewell, retire},
         provision::{Ask, Wish, provision},
         redis::Asked,
+        storage::beside::is_own,
     },
     plan::Foreign,
     project::{Phase, redis::Home, storage::Place},
@@ -149,6 +150,8 @@ pub fn adopt(
         Some(Place::Own { quota }) => Some(*quota),
         Some(Place::Elsewhere { .. }) | None => None,
     };
+    let stocked = (only.is_empty() || only.contains(&Piece::Objects))
+        && reader.manifest.contents.objects.as_ref().is_some_and(|stock| stock.objects > 0);
     let wish = Wish {
         name: name.clone(),
         runtime: spec.asked.or_else(|| spec.runtime().filter(|_| spec.framework.is_none())),
@@ -160,7 +163,11 @@ pub fn adopt(
             Home::Dedicated { memory } => Asked::Dedicated(memory),
         }),
         // A bucket elsewhere is the old project's: the provider says who opens it.
-        storage: if quota.is_some() { Ask::IfThere } else { Ask::No },
+        storage: match quota {
+            Some(_) if stocked => Ask::Yes,
+            Some(_) => Ask::IfThere,
+            None => Ask::No,
+        },
         quota,
         backups: spec.backups.is_some(),
         port: None,
@@ -175,7 +182,7 @@ pub fn adopt(
     let done = replace(session, &made, id, &mut reader, only, Terms { safety: None, vault, onto: None });
     drop(held);
     done.map_err(|error| {
-        match lifecycle::delete(session, name, false).and_then(|_| lifecycle::purge(session, name)) {
+        match lifecycle::delete(session, name, Farewell::NONE).and_then(|_| lifecycle::purge(session, name)) {
             Ok(_) => error,
             Err(undoing) => error.context(HostState(format!(
                 "`{name}` was made and is without data, and could not be removed: {undoing:#}"
@@ -210,8 +217,11 @@ pub(super) fn replace(
         return Ok((Outcome::WouldChange, Restored { id, pieces, safety: None }));
     }
     require_room(session, reader, &pieces)?;
-    let safety = terms.safety.map(|scope| write(session, spec, scope, Reason::Restore)).transpose()?;
-    let note = mark(session, spec, if pieces.contains(&Piece::Redis) { REDIS } else { DATABASE })?;
+    let stock = pieces.contains(&Piece::Objects);
+    let safe = |scope| write_with(session, spec, scope, Reason::Restore, stock);
+    let safety = terms.safety.map(safe).transpose()?;
+    let words: Vec<&str> = pieces.iter().map(|piece| piece.word()).collect();
+    let note = mark(session, spec, &words.join(" "))?;
     let held = if pieces.contains(&Piece::Redis) { redis::take(session, spec)? } else { None };
     let began = Instant::now();
     session.ui.emit(Event::Began { what: "loading", detail: id.as_str() });
@@ -230,6 +240,9 @@ pub(super) fn replace(
         if held.is_some() {
             cleared = cleared.and(redis::clear(session, spec));
         }
+        if stock {
+            cleared = cleared.and_then(|()| objects::clear(session, spec));
+        }
         cleared = cleared.and_then(|()| session.host.root.remove(&note));
     }
     drop(held);
@@ -247,7 +260,7 @@ pub(super) fn replace(
 }
 
 /// Refuses a backup that comes out larger than what there is room for beside what is there.
-fn require_room(session: &Session<'_>, reader: &Opened, pieces: &[Piece]) -> Result<()> {
+pub(super) fn require_room(session: &Session<'_>, reader: &Opened, pieces: &[Piece]) -> Result<()> {
     session.require_space()?;
     let parts = reader.manifest.parts.iter();
     let all: u64 =
@@ -302,6 +315,22 @@ fn pieces(
         }
         pieces.retain(|piece| *piece != Piece::Redis);
     }
+    if pieces.contains(&Piece::Objects) && !is_own(spec) {
+        let fault = Fault::new(
+            Code::WrongState,
+            format!(
+                "`{}` has no bucket in this host's own store to put the backup's objects into",
+                spec.name
+            ),
+        );
+        let others = Piece::ALL.iter().filter(|p| **p != Piece::Objects && holds(**p));
+        let others: Vec<&str> = others.map(|piece| piece.word()).collect();
+        bail!(
+            fault
+                .next(format!("hostkit provision {}    # where the host has a store", spec.name))
+                .next(format!("or do without: --only {}", others.join(",")))
+        );
+    }
     Ok(pieces)
 }
 
@@ -323,6 +352,7 @@ fn load(
                 loaded.swaps.push(database::swap(spec));
             }
             Some(Piece::Redis) => loaded.swaps.extend(redis::load(session, spec, from)?),
+            Some(Piece::Objects) => loaded.swaps.extend(objects::load(session, spec, from)?),
             Some(Piece::Shared) => loaded.swaps.push(shared(session, spec, from)?),
             Some(Piece::Env) => {
                 let mut text = String::new();

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Attr, BackupId, Contents, Header, Key, Place, ProjectName, ProjectSpec, Reason, Scope, Session, Stored,
-    host, redis, stored,
+    host, objects, redis, stored,
 };
 use crate::{
     domain::{
@@ -35,6 +35,7 @@ pub(super) const ENV: &str = "env";
 pub(super) const SHARED: &str = "shared";
 pub(super) const DATABASE: &str = "database";
 pub(super) const REDIS: &str = "redis";
+pub(super) const OBJECTS: &str = "objects";
 
 /// What the registry says of a project, fit to be read on another host.
 #[derive(Serialize, Deserialize)]
@@ -50,6 +51,17 @@ pub(in crate::operation) fn write(
     spec: &ProjectSpec,
     scope: Scope,
     reason: Reason,
+) -> Result<Stored> {
+    write_with(session, spec, scope, reason, false)
+}
+
+/// The same, with what lies in the project's bucket.
+pub(super) fn write_with(
+    session: &mut Session<'_>,
+    spec: &ProjectSpec,
+    scope: Scope,
+    reason: Reason,
+    stock: bool,
 ) -> Result<Stored> {
     let began = Instant::now();
     let name = &spec.name;
@@ -78,7 +90,7 @@ pub(in crate::operation) fn write(
     let looking: &Session<'_> = session;
     let mut writer =
         Writer::begin(Careful { file, session: looking, since: 0 }, &key, header).map_err(cause)?;
-    let contents = parts(looking, spec, scope, door.as_ref(), &mut writer).map_err(cause)?;
+    let contents = parts(looking, spec, scope, door.as_ref(), stock, &mut writer).map_err(cause)?;
     let (out, manifest) = writer.finish(contents).map_err(cause)?;
     out.file.keep()?;
     let bytes = session.host.root.meta(&path)?.map_or(0, |m| m.size);
@@ -108,6 +120,7 @@ fn parts<W: Write>(
     spec: &ProjectSpec,
     scope: Scope,
     door: Option<&Login>,
+    stock: bool,
     writer: &mut Writer<W>,
 ) -> Result<Contents> {
     let mut contents = Contents {
@@ -134,6 +147,11 @@ fn parts<W: Write>(
         let dump = |out: &mut dyn Write| session.host.copies.dump(door, out);
         let (tables, version) = writer.part(DATABASE, Packing::Zstd, dump)?;
         (contents.tables, contents.postgres) = (tables, Some(version));
+    }
+    // Last: what a row names was in the bucket before the row was there.
+    if stock {
+        let dump = |out: &mut dyn Write| objects::dump(session, spec, out);
+        contents.objects = Some(writer.part(OBJECTS, Packing::Zstd, dump)?);
     }
     Ok(contents)
 }

@@ -1,49 +1,114 @@
 //! Buckets and keys that were taken away: what becomes of them.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use super::{identifier, store};
+use super::{
+    beside::{NEW, OLD, SPENT, beside, erase, is_own, spend, stock},
+    store,
+};
 use crate::{
     domain::name::ProjectName,
     event::Event,
-    operation::session::{Mode, Session},
+    operation::{
+        backup,
+        session::{Mode, Session},
+    },
     project::{
         ProjectSpec, Storage,
-        storage::{LABEL, Place, S3_PORT, TRASH},
+        storage::{LABEL, TRASH},
     },
     resource::Any,
-    system::{
-        objects::{self, Access, Rights},
-        vault,
-    },
+    system::objects::bundle::Stock,
 };
 
-/// What the label of a key begins with that HostKit empties a bucket with.
-const SWEEP: &str = "hostkit-sweep:";
+/// What the label of a key begins with that HostKit fills, reads or empties a bucket with.
+pub(super) const SWEEP: &str = "hostkit-sweep:";
 
-/// Removes the keys of a project that has just been deleted, and its bucket when nothing lies in it. What
-/// lies in it stays, where nobody has a key to, as long as the project can be had back. A failure costs
-/// nothing: [`collect`] comes back to it.
-pub(in crate::operation) fn forget(session: &mut Session<'_>, spec: &ProjectSpec) {
-    let Some(storage) = spec.storage.as_ref().filter(|s| matches!(s.place, Place::Own { .. })) else {
-        return;
-    };
+/// What becomes of the objects in the bucket of a project that is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The last backup takes them in, and they go.
+    Saved,
+    /// They stay, where nobody has a key to, as long as the project can be had back.
+    Kept,
+    /// They are lost.
+    Lost,
+}
+
+/// Removes the keys of a project that has just been deleted, and its bucket, unless something lies in it that
+/// is not in the last backup. A failure costs nothing: [`collect`] comes back to it.
+pub(in crate::operation) fn forget(session: &mut Session<'_>, spec: &ProjectSpec, saved: Option<&Stock>) {
+    let Some(storage) = spec.storage.as_ref().filter(|_| is_own(spec)) else { return };
+    let keys = [&storage.key].into_iter().chain(&storage.retiring);
+    let mut done = keys.into_iter().try_for_each(|key| session.host.buckets.forget(&key.id));
+    done = done.and_then(|()| erase(session, &spec.name, &beside(spec, SPENT)));
+    match done.and_then(|()| depart(session, spec, saved)) {
+        Ok(Departed::Gone) => {}
+        Ok(Departed::Closed) if saved.is_none() => {}
+        Ok(Departed::Closed) => {
+            let message = format!(
+                "`{}` wrote to its bucket while the last backup was made; what lies in it stays, closed, as \
+                 long as the project can be had back",
+                spec.name
+            );
+            session.ui.emit(Event::Warned { message: &message });
+        }
+        Err(error) => complain(session, Err(error)),
+    }
+}
+
+/// Has the bucket of a project that is about to be deleted be called, among the resources that go, what nobody
+/// can have back.
+pub(in crate::operation) fn give_up(
+    session: &mut Session<'_>,
+    spec: &ProjectSpec,
+    going: &mut [Any],
+) -> Result<()> {
+    if !is_own(spec) {
+        return Ok(());
+    }
+    let spent = beside(spec, SPENT);
+    if session.mode == Mode::Run {
+        erase(session, &spec.name, &spent)?;
+    }
+    for resource in going {
+        if let Any::Bucket(bucket) = resource {
+            bucket.trash.clone_from(&spent);
+        }
+    }
+    Ok(())
+}
+
+/// What became of a bucket.
+#[derive(PartialEq, Eq)]
+enum Departed {
+    /// It is not there.
+    Gone,
+    /// It stays as long as the project can be had back.
+    Closed,
+}
+
+/// Removes the bucket of a deleted project if all that lies in it was saved. What was written since shows in
+/// the list of what lies there.
+fn depart(session: &mut Session<'_>, spec: &ProjectSpec, saved: Option<&Stock>) -> Result<Departed> {
     let trash = Storage::trash_of(&spec.name, spec.uid);
-    let done = [&storage.key]
-        .into_iter()
-        .chain(&storage.retiring)
-        .try_for_each(|key| session.host.buckets.forget(&key.id));
-    let done = done.and_then(|()| match session.host.buckets.bucket(&trash)? {
-        Some(bucket) if bucket.objects == 0 => erase(session, &spec.name, &trash),
-        _ => Ok(()),
-    });
-    complain(session, done);
+    if session.host.buckets.bucket(&trash)?.is_none() {
+        return Ok(Departed::Gone);
+    }
+    let now = stock(session, &spec.name, &trash)?;
+    if now.objects > 0 && saved.is_none_or(|saved| saved.sum != now.sum) {
+        return Ok(Departed::Closed);
+    }
+    spend(session, spec, &trash)?;
+    Ok(Departed::Gone)
 }
 
 /// Deletes what lay in the bucket of a project that nobody can have back any more.
 pub(in crate::operation) fn shred(session: &mut Session<'_>, spec: &ProjectSpec) {
-    if spec.storage.as_ref().is_some_and(|s| matches!(s.place, Place::Own { .. })) {
-        let done = erase(session, &spec.name, &Storage::trash_of(&spec.name, spec.uid));
+    if is_own(spec) {
+        let done = [Storage::trash_of(&spec.name, spec.uid), beside(spec, SPENT)]
+            .iter()
+            .try_for_each(|bucket| erase(session, &spec.name, bucket));
         complain(session, done);
     }
 }
@@ -53,23 +118,6 @@ fn complain(session: &mut Session<'_>, done: Result<()>) {
         let message = format!("what was taken away in the object storage is still there: {error:#}");
         session.ui.emit(Event::Warned { message: &message });
     }
-}
-
-/// Empties a bucket and removes it, with a key made for that.
-fn erase(session: &mut Session<'_>, owner: &ProjectName, bucket: &str) -> Result<()> {
-    let host = &mut session.host;
-    let Some(found) = host.buckets.bucket(bucket)? else { return Ok(()) };
-    let secret = vault::password()?;
-    let id = identifier(&secret);
-    host.buckets.import(&id, &secret, &format!("{SWEEP}{owner}"))?;
-    host.buckets.permit(&id, bucket, Rights { read: true, write: true, owner: false })?;
-    let (endpoint, region) =
-        (format!("http://127.0.0.1:{S3_PORT}"), crate::project::storage::REGION.to_owned());
-    let at = Access { endpoint, region, bucket: bucket.to_owned(), key: id.clone(), secret };
-    let emptied = objects::empty(&mut *host.objects, &at);
-    let removed = emptied.and_then(|_| host.buckets.remove(bucket));
-    host.buckets.forget(&id)?;
-    removed.with_context(|| format!("removing the bucket `{bucket}` ({} bytes)", found.bytes))
 }
 
 /// Removes what nobody can have back: keys that no project has, and buckets of projects that are gone. What
@@ -85,7 +133,7 @@ fn sweep(session: &mut Session<'_>, gone: &mut usize) -> Result<()> {
     if store(session)?.is_none() {
         return Ok(());
     }
-    let kept: Vec<u32> = session.store.trash()?.into_iter().map(|row| row.spec.uid).collect();
+    let kept: Vec<ProjectSpec> = session.store.trash()?.into_iter().map(|row| row.spec).collect();
     for key in session.host.buckets.keys()? {
         let owner = key.label.strip_prefix(SWEEP).or_else(|| key.label.strip_prefix(LABEL));
         let Some(owner) = owner.and_then(|name| name.parse::<ProjectName>().ok()) else { continue };
@@ -106,22 +154,35 @@ fn sweep(session: &mut Session<'_>, gone: &mut usize) -> Result<()> {
         }
     }
     for bucket in session.host.buckets.buckets()? {
-        let Some((owner, uid)) = trashed(&bucket) else { continue };
-        if kept.contains(&uid) {
+        let Some((owner, uid, whole)) = trashed(&bucket) else { continue };
+        let spec = kept.iter().find(|spec| whole && spec.uid == uid);
+        if session.mode == Mode::DryRun {
+            *gone += usize::from(spec.is_none());
             continue;
         }
-        if session.mode == Mode::DryRun {
-            *gone += 1;
-        } else if let Ok(_held) = session.enter(owner.as_str(), "gc") {
-            erase(session, &owner, &bucket)?;
-            *gone += 1;
+        let Ok(_held) = session.enter(owner.as_str(), "gc") else { continue };
+        // What could not be undone may be what it is to be undone with.
+        if session.store.open_operations()?.iter().any(|open| open.owner == owner.as_str()) {
+            continue;
         }
+        match spec {
+            None => erase(session, &owner, &bucket)?,
+            // Whoever deleted it may have died before it came to this.
+            Some(spec) => match backup::saved(session, spec)? {
+                Some(saved) if depart(session, spec, Some(&saved))? == Departed::Gone => {}
+                _ => continue,
+            },
+        }
+        *gone += 1;
     }
     Ok(())
 }
 
-/// Whose a bucket was that has been taken away.
-fn trashed(bucket: &str) -> Option<(ProjectName, u32)> {
-    let (name, uid) = bucket.strip_suffix(TRASH)?.rsplit_once('.')?;
-    Some((name.strip_suffix("-assets")?.parse().ok()?, uid.parse().ok()?))
+/// Whose a bucket was that has been taken away, and whether it is all that the project had.
+fn trashed(bucket: &str) -> Option<(ProjectName, u32, bool)> {
+    let (name, rest) = bucket.strip_suffix(TRASH)?.split_once('.')?;
+    let (uid, what) = rest.split_once('.').map_or((rest, ""), |(uid, what)| (uid, what));
+    let known = ["", NEW, OLD, SPENT].contains(&what);
+    let name = name.strip_suffix("-assets").filter(|_| known)?;
+    Some((name.parse().ok()?, uid.parse().ok()?, what.is_empty()))
 }

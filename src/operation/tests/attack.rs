@@ -9,7 +9,7 @@ use crate::{
         layout,
     },
     operation::{
-        lifecycle::{collect, delete, restore},
+        lifecycle::{Farewell, collect, delete, restore},
         provision::{Wish, provision},
         session::Mode,
         survey::{doctor, repair},
@@ -84,7 +84,7 @@ fn a_project_can_be_stopped_and_deleted_whatever_it_has_made_of_its_own_files() 
         // What cannot be read cannot be backed up, and has to be given up by name.
         assert_eq!(scene.act(deleted).is_ok(), damage == "link");
         if damage == "env" {
-            scene.act(|s| delete(s, &"blog".parse()?, false).map(drop)).unwrap();
+            scene.act(|s| delete(s, &"blog".parse()?, Farewell::NONE).map(drop)).unwrap();
         }
     }
 }

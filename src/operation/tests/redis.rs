@@ -7,7 +7,7 @@ use crate::{
     domain::{acl::Grant, fault::Fault, layout, name::ProjectName},
     operation::{
         init::{Setup, init},
-        lifecycle::delete,
+        lifecycle::{Farewell, delete},
         provision::{Wish, provision},
         redis::{Asked, Takeover, flush, info, rotate},
         session::{Mode, Outcome, Session},
@@ -327,7 +327,7 @@ fn a_redis_of_its_own_that_talks_nonsense_keeps_nothing_from_being_rotated_mende
     let error = scene.act(deleted).unwrap_err();
     let fault = error.downcast_ref::<Fault>().unwrap();
     assert!(fault.next.iter().any(|next| next.contains("--no-backup")), "{fault:?}");
-    scene.act(|s| delete(s, &blog(), false)).unwrap();
+    scene.act(|s| delete(s, &blog(), Farewell::NONE)).unwrap();
     assert!(!scene.world.state().redis.contains_key(unit));
     scene.act(purged).unwrap();
     let left = std::fs::read_dir(scene.real("/etc/hostkit")).unwrap().flatten().map(|e| e.file_name());

@@ -19,7 +19,7 @@ use crate::{
         deploy::{Deployed, Upload, deploy},
         environment,
         init::{Setup, init},
-        lifecycle::{Power, delete, power, purge, restore},
+        lifecycle::{Farewell, Power, delete, power, purge, restore},
         provision::{Ask, Wish, provision},
         redis::{Asked, Takeover},
         rollback::{With, rollback},
@@ -391,7 +391,7 @@ pub(super) fn restarted(session: &mut Session<'_>) -> Result<()> {
     power(session, &"blog".parse()?, Power::Restart).map(drop)
 }
 pub(super) fn deleted(session: &mut Session<'_>) -> Result<()> {
-    delete(session, &"blog".parse()?, true).map(drop)
+    delete(session, &"blog".parse()?, Farewell::WHOLE).map(drop)
 }
 pub(super) fn brought_back(session: &mut Session<'_>) -> Result<()> {
     restore(session, &"blog".parse()?).map(drop)

@@ -1,22 +1,32 @@
 //! Object storage over the fake store: what is made, what dies half-way, what comes back, what is gone.
 
+use std::collections::BTreeSet;
+
 use super::scene::{
-    Act, Scene, brought_back, deleted, deployed, provisioned, purged, restarted, stored, wish,
+    Act, Scene, Warnings, brought_back, deleted, deployed, provisioned, purged, restarted, stored, wish,
 };
 use crate::{
     domain::{
+        backup::{Reason, Scope},
         fault::{Code, Fault},
         secret::Secret,
     },
     operation::{
-        lifecycle::collect,
+        backup::{
+            self, create_with,
+            restore::{Origin, Piece, adopt, restore},
+        },
+        lifecycle::{Farewell, collect, delete},
         provision::{Ask, Wish, provision},
-        session::{Outcome, Session},
-        storage::{access, attach, info, list, presign, rotate},
+        session::{Mode, Outcome, Session},
+        storage::{Fate, access, attach, info, presign, rotate},
         survey::doctor,
     },
     project::storage::{Place, QUOTA},
-    system::objects::{Access, Rights, Verb},
+    system::{
+        Tripwire,
+        objects::{Access, Headers, Rights, Verb},
+    },
 };
 
 fn rotated(session: &mut Session<'_>) -> anyhow::Result<()> {
@@ -28,10 +38,35 @@ fn rotated_at_once(session: &mut Session<'_>) -> anyhow::Result<()> {
 fn limited(session: &mut Session<'_>) -> anyhow::Result<()> {
     provision(session, &Wish { quota: Some(5), ..wish("blog") }).map(drop)
 }
+/// What is said of it.
+fn image() -> Headers {
+    [("content-type".to_owned(), "image/png".to_owned())].into()
+}
 /// Something that the project has written.
 fn filled(session: &mut Session<'_>) -> anyhow::Result<()> {
     let at = access(session, &session.project(&"blog".parse()?)?.spec)?;
-    session.host.objects.put(&at, "images/logo.png", &mut &b"a logo"[..]).map(drop)
+    session.host.objects.put(&at, "images/logo.png", &image(), &mut &b"a logo"[..]).map(drop)
+}
+
+/// Something else instead.
+fn changed(session: &mut Session<'_>) -> anyhow::Result<()> {
+    let at = access(session, &session.project(&"blog".parse()?)?.spec)?;
+    session.host.objects.delete(&at, &["images/logo.png".to_owned()])?;
+    session.host.objects.put(&at, "later", &Headers::new(), &mut &b"something"[..]).map(drop)
+}
+fn backed_up(session: &mut Session<'_>) -> anyhow::Result<()> {
+    create_with(session, &"blog".parse()?, Scope::Backup, Reason::Manual, true).map(drop)
+}
+fn gone_back(session: &mut Session<'_>) -> anyhow::Result<()> {
+    let id = backup::list(session, &"blog".parse()?)?.pop().expect("there is a backup").id;
+    let from = Origin::Project { name: "blog".parse()?, id: Some(id) };
+    restore(session, &"blog".parse()?, Scope::Backup, &from, &BTreeSet::new()).map(drop)
+}
+fn kept(session: &mut Session<'_>) -> anyhow::Result<()> {
+    delete(session, &"blog".parse()?, Farewell { objects: Fate::Kept, ..Farewell::WHOLE }).map(drop)
+}
+fn given_up(session: &mut Session<'_>) -> anyhow::Result<()> {
+    delete(session, &"blog".parse()?, Farewell { objects: Fate::Lost, ..Farewell::WHOLE }).map(drop)
 }
 
 /// Kinds of operations with what comes before them, for the crash matrix; the first ones also die twice.
@@ -44,7 +79,11 @@ pub(super) const ACTS: &[(&str, &[Act], Act)] = &[
     ("another quota", &[stored, provisioned, filled], limited),
     ("restart after a rotation", &[stored, provisioned, deployed, rotated], restarted),
     ("restore with storage", &[stored, provisioned, filled, deleted], brought_back),
-    ("purge with storage", &[stored, provisioned, filled, deleted], purged),
+    ("purge with storage", &[stored, provisioned, filled, kept], purged),
+    ("delete that keeps the objects", &[stored, provisioned, filled], kept),
+    ("delete that gives the objects up", &[stored, provisioned, filled], given_up),
+    ("restore of what was kept", &[stored, provisioned, filled, kept], brought_back),
+    ("going back to a backup with objects", &[stored, provisioned, filled, backed_up, changed], gone_back),
 ];
 /// How many of them die twice: each such pair takes a recovery of its own.
 pub(super) const TWICE: usize = 1;
@@ -135,25 +174,168 @@ fn a_project_without_a_process_has_one_key_after_a_rotation() {
     assert!(!opens(&scene, &old) && opens(&scene, &blog(&scene)));
 }
 
+fn buckets(scene: &Scene) -> Vec<String> {
+    scene.act(|s| s.host.buckets.buckets()).unwrap()
+}
+/// What lies in a project's bucket, with what is said of it.
+fn lies(scene: &Scene, bucket: &str) -> Vec<(String, Vec<u8>, Headers)> {
+    let mut state = scene.world.state();
+    let shelf = state.objects.shelf(bucket).unwrap_or_else(|| panic!("no bucket {bucket}"));
+    let one = |(key, bytes): (&String, &Vec<u8>)| (key.clone(), bytes.clone(), shelf.headers[key].clone());
+    shelf.objects.iter().map(one).collect()
+}
+fn logo() -> Vec<(String, Vec<u8>, Headers)> {
+    vec![("images/logo.png".to_owned(), b"a logo".to_vec(), image())]
+}
+
 #[test]
-fn a_deleted_project_leaves_no_key_and_its_objects_come_back_with_it_and_go_for_good_with_it() {
+fn a_deleted_project_leaves_no_key_and_no_bucket_and_its_objects_come_back_with_it() {
     let scene = Scene::after(&[stored, provisioned, filled]);
     let old = blog(&scene);
     scene.act(deleted).unwrap();
-    let names = |scene: &Scene| scene.act(|s| s.host.buckets.buckets()).unwrap();
-    assert_eq!(names(&scene), ["blog-assets.2000.trash"]);
+    assert_eq!(buckets(&scene), [""; 0]);
+    assert!(scene.act(|s| s.host.buckets.keys()).unwrap().is_empty());
+    assert_eq!(scene.act(collect).unwrap(), 0, "there is nothing left to be collected");
+    scene.act(brought_back).unwrap();
+    assert!(!opens(&scene, &old) && opens(&scene, &blog(&scene)));
+    assert_eq!(lies(&scene, "blog-assets"), logo());
+    assert_eq!(buckets(&scene), ["blog-assets"]);
+    assert_eq!(scene.act(|s| s.host.buckets.keys()).unwrap().len(), 1);
+    assert!(scene.act(|s| doctor(s, None)).unwrap().findings.is_empty());
+    scene.act(deleted).unwrap();
+    scene.act(purged).unwrap();
+    assert!(scene.world.state().objects.shelves.is_empty());
+    assert!(scene.act(|s| s.host.buckets.keys()).unwrap().is_empty());
+}
+
+#[test]
+fn objects_that_are_to_be_kept_stay_closed_until_the_project_is_back_or_gone_for_good() {
+    let scene = Scene::after(&[stored, provisioned, filled, kept]);
+    assert_eq!(buckets(&scene), ["blog-assets.2000.trash"]);
     assert!(scene.act(|s| s.host.buckets.keys()).unwrap().is_empty());
     // Its time is not over.
     assert_eq!(scene.act(collect).unwrap(), 0);
     scene.act(brought_back).unwrap();
-    assert!(!opens(&scene, &old));
-    let (entries, more) = scene.act(|s| list(s, &"blog".parse()?, "", 10)).unwrap();
-    assert_eq!((entries.len(), entries[0].key.as_str(), more), (1, "images/logo.png", false));
-    scene.act(deleted).unwrap();
+    assert_eq!(lies(&scene, "blog-assets"), logo());
+    scene.act(kept).unwrap();
     scene.act(purged).unwrap();
-    assert!(names(&scene).is_empty());
-    assert!(scene.act(|s| s.host.buckets.keys()).unwrap().is_empty());
     assert!(scene.world.state().objects.shelves.is_empty());
+}
+
+#[test]
+fn objects_that_are_given_up_are_gone_at_once() {
+    let scene = Scene::after(&[stored, provisioned, filled, given_up]);
+    assert!(scene.world.state().objects.shelves.is_empty());
+    scene.act(brought_back).unwrap();
+    assert_eq!(lies(&scene, "blog-assets"), []);
+    // Without a last backup nothing can be saved.
+    scene.act(filled).unwrap();
+    scene.act(|s| delete(s, &"blog".parse()?, Farewell::NONE)).unwrap();
+    assert!(scene.world.state().objects.shelves.is_empty());
+}
+
+#[test]
+fn what_was_written_while_the_last_backup_was_made_stays_closed_and_is_told() {
+    let scene = Scene::after(&[stored, provisioned, filled]);
+    scene.world.state().objects.meddler = Some(("blog-assets".to_owned(), "late".to_owned()));
+    let mut heard = Warnings::default();
+    scene.act_heard(&mut heard, Mode::Run, deleted).unwrap();
+    assert!(heard.0.iter().any(|w| w.contains("stays, closed")), "{:?}", heard.0);
+    assert_eq!(buckets(&scene), ["blog-assets.2000.trash"]);
+    assert_eq!(scene.act(collect).unwrap(), 0, "it may still be wanted");
+    scene.act(brought_back).unwrap();
+    let keys: Vec<String> = lies(&scene, "blog-assets").into_iter().map(|(key, ..)| key).collect();
+    assert_eq!(keys, ["images/logo.png", "late"]);
+}
+
+#[test]
+fn whoever_died_after_deleting_leaves_the_bucket_to_gc() {
+    let scene = Scene::after(&[stored, provisioned, filled]);
+    let wire = Tripwire::default();
+    scene.copy().act_wired(wire.clone(), Mode::Run, deleted).unwrap();
+    let mut closed = 0;
+    for n in (1..=wire.crossed()).rev().take(12) {
+        let died = scene.copy();
+        let _ = died.act_wired(Tripwire::at(n), Mode::Run, deleted);
+        died.recover(Tripwire::default()).unwrap();
+        if died.act(|s| s.store.trash()).unwrap().is_empty() {
+            break;
+        }
+        closed += usize::from(!buckets(&died).is_empty());
+        died.act(collect).unwrap();
+        assert_eq!(buckets(&died), [""; 0], "died at {n}");
+        assert!(died.act(|s| s.host.buckets.keys()).unwrap().is_empty(), "died at {n}");
+        died.act(brought_back).unwrap();
+        assert_eq!(lies(&died, "blog-assets"), logo(), "died at {n}");
+    }
+    assert!(closed > 1, "{closed}");
+}
+
+#[test]
+fn a_bucket_too_large_for_the_disk_keeps_its_project_from_being_deleted_unless_told_otherwise() {
+    let scene = Scene::after(&[stored, provisioned, filled]);
+    {
+        let mut state = scene.world.state();
+        state.objects.weight = 1 << 60;
+    }
+    let before = scene.snapshot();
+    for mode in [Mode::DryRun, Mode::Run] {
+        let error = scene.act_wired(Tripwire::default(), mode, deleted).unwrap_err();
+        assert_eq!(code(&error), Code::DiskFull);
+        let fault = error.downcast_ref::<Fault>().unwrap();
+        assert!(fault.message.contains("1152921504606846982 bytes"), "{}", fault.message);
+        assert!(fault.next.iter().any(|n| n.contains("--objects keep")), "{:?}", fault.next);
+        assert!(fault.next.iter().any(|n| n.contains("--objects drop")), "{:?}", fault.next);
+    }
+    let error = scene.act(backed_up).unwrap_err();
+    assert_eq!(code(&error), Code::DiskFull);
+    assert_eq!(scene.snapshot(), before);
+    scene.act(kept).unwrap();
+    assert_eq!(buckets(&scene), ["blog-assets.2000.trash"]);
+}
+
+#[test]
+fn objects_come_out_of_a_backup_as_they_went_in_and_under_another_name_too() {
+    let scene = Scene::after(&[stored, provisioned, filled, backed_up, changed, gone_back]);
+    assert_eq!(lies(&scene, "blog-assets"), logo());
+    assert!(opens(&scene, &blog(&scene)), "its key opens what came back");
+    assert_eq!(scene.world.state().objects.shelf("blog-assets").unwrap().quota, Some(QUOTA));
+    assert_eq!(buckets(&scene), ["blog-assets"], "nothing lies beside it");
+    assert!(scene.act(|s| doctor(s, None)).unwrap().findings.is_empty());
+    // Forward again, to what there was before.
+    let newest = Origin::Project { name: "blog".parse().unwrap(), id: None };
+    scene.act(|s| restore(s, &"blog".parse()?, Scope::Backup, &newest, &BTreeSet::new())).unwrap();
+    assert_eq!(lies(&scene, "blog-assets")[0].0, "later");
+    scene.act(deleted).unwrap();
+    scene.act(|s| adopt(s, &newest, &"again".parse()?, &BTreeSet::new())).unwrap();
+    assert_eq!(lies(&scene, "again-assets")[0].0, "later");
+    assert_eq!(buckets(&scene), ["again-assets"]);
+}
+
+#[test]
+fn objects_want_a_bucket_to_be_put_into() {
+    let scene = Scene::after(&[stored, provisioned, filled, deleted]);
+    let bare = Scene::new();
+    let newest = Origin::Project { name: "blog".parse().unwrap(), id: None };
+    let (file, key) = scene
+        .act(|s| {
+            let stored = backup::list(s, &"blog".parse()?)?;
+            Ok((s.host.root.real(&stored[0].path), scene.real("/etc/hostkit/master.key")))
+        })
+        .unwrap();
+    let file = Origin::File { file, key: Some(key) };
+    let before = bare.snapshot();
+    let error = bare.act(|s| adopt(s, &file, &"blog".parse()?, &BTreeSet::new())).unwrap_err();
+    assert_eq!(code(&error), Code::NotInitialised);
+    assert_eq!(bare.snapshot(), before);
+    let only = [Piece::Shared, Piece::Env].into();
+    bare.act(|s| adopt(s, &file, &"blog".parse()?, &only)).unwrap();
+    // And of a project that has none, none can be taken.
+    assert_eq!(code(&bare.act(backed_up).unwrap_err()), Code::WrongState);
+    let error =
+        bare.act(|s| restore(s, &"blog".parse()?, Scope::Backup, &file, &BTreeSet::new())).unwrap_err();
+    assert_eq!(code(&error), Code::WrongState);
+    drop(newest);
 }
 
 #[test]

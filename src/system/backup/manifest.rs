@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::system::objects::bundle::Stock;
+
 /// What stands in front, for everybody to read: nothing of it is secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
@@ -58,6 +60,9 @@ pub struct Contents {
     pub tables: Vec<Table>,
     /// How many keys of Redis are in it.
     pub redis_keys: Option<u64>,
+    /// What lay in the bucket, when that is in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objects: Option<Stock>,
 }
 
 /// What is inside a backup.

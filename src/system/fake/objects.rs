@@ -1,10 +1,7 @@
 //! A fake of the object store, with what lies in it: both halves, and any number of providers, which
 //! are all the same store.
 
-use std::{
-    collections::BTreeMap,
-    io::{Read, Write},
-};
+use std::{collections::BTreeMap, io::Read};
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
@@ -15,7 +12,7 @@ use crate::{
         fault::{Code, Fault},
         secret::Secret,
     },
-    system::objects::{Access, Bucket, Buckets, Entry, KeyName, Objects, Page, Rights},
+    system::objects::{Access, Bucket, Buckets, Entry, Headers, KeyName, Objects, Page, Rights, Take},
 };
 
 /// A bucket.
@@ -25,6 +22,8 @@ pub struct Shelf {
     pub quota: Option<u64>,
     /// What lies in it.
     pub objects: BTreeMap<String, Vec<u8>>,
+    /// What is said of them besides.
+    pub headers: BTreeMap<String, Headers>,
     /// Which key may do what in it.
     pub rights: BTreeMap<String, Rights>,
 }
@@ -51,6 +50,12 @@ pub struct State {
     pub keys: BTreeMap<String, Opener>,
     /// It does not answer.
     pub down: bool,
+    /// How many bytes lie in every bucket besides what is there.
+    #[serde(default)]
+    pub weight: u64,
+    /// Somebody who puts an object of this key into this bucket as soon as another one was read from it.
+    #[serde(default)]
+    pub meddler: Option<(String, String)>,
 }
 
 impl State {
@@ -128,10 +133,11 @@ impl Buckets for Fake {
     }
     fn bucket(&self, name: &str) -> Result<Option<Bucket>> {
         self.store(|store| {
+            let weight = store.weight;
             Ok(store.shelf(name).map(|shelf| Bucket {
                 quota: shelf.quota,
                 objects: shelf.objects.len() as u64,
-                bytes: shelf.objects.values().map(|bytes| bytes.len() as u64).sum(),
+                bytes: weight + shelf.objects.values().map(|bytes| bytes.len() as u64).sum::<u64>(),
             }))
         })
     }
@@ -171,6 +177,29 @@ impl Buckets for Fake {
             store.names.remove(from);
             Ok(())
         })
+    }
+    fn exchange(&mut self, name: &str, incoming: &str, aside: &str) -> Result<()> {
+        let Ok(new) = self.store(|store| store.number(incoming)) else {
+            return self.store(|store| store.number(name)).map(drop);
+        };
+        let old = self.store(|store| Ok(store.number(name).ok().filter(|old| *old != new)))?;
+        let mut steps = vec![(Some((name, new)), None), (None, Some(incoming))];
+        if let Some(old) = old {
+            steps.splice(0..0, [(Some((aside, old)), None), (None, Some(name))]);
+        }
+        for (put, away) in steps {
+            self.change("bucket:name", |store| {
+                if let Some((name, number)) = put {
+                    if store.names.get(name).is_some_and(|other| *other != number) {
+                        bail!("Alias {name} already exists and points to different bucket");
+                    }
+                    store.names.insert(name.to_owned(), number);
+                }
+                store.names.retain(|name, _| Some(name.as_str()) != away);
+                Ok(())
+            })?;
+        }
+        Ok(())
     }
     fn remove(&mut self, name: &str) -> Result<()> {
         let Ok(number) = self.store(|store| store.number(name)) else { return Ok(()) };
@@ -247,6 +276,10 @@ impl Objects for Fake {
                     key: key.clone(),
                     size: bytes.len() as u64,
                     modified: "2026-11-20T08:00:00.000Z".into(),
+                    tag: bytes
+                        .iter()
+                        .fold(5381_u64, |sum, b| sum.wrapping_mul(33) ^ u64::from(*b))
+                        .to_string(),
                 })
                 .collect();
             let next = rest.next().and(entries.last()).map(|last| last.key.clone());
@@ -256,16 +289,26 @@ impl Objects for Fake {
     fn size(&self, at: &Access, key: &str) -> Result<Option<u64>> {
         self.open(at, false, |shelf| Ok(shelf.objects.get(key).map(|bytes| bytes.len() as u64)))
     }
-    fn get(&self, at: &Access, key: &str, into: &mut dyn Write) -> Result<u64> {
-        self.open(at, false, |shelf| {
-            let bytes = shelf.objects.get(key).ok_or_else(|| {
-                Fault::new(Code::StorageRefused, format!("`{}` holds no object `{key}`", at.bucket))
-            })?;
-            into.write_all(bytes)?;
-            Ok(bytes.len() as u64)
-        })
+    fn read(&self, at: &Access, key: &str, take: Take<'_>) -> Result<bool> {
+        let found = self.open(at, false, |shelf| {
+            let bytes = shelf.objects.get(key).cloned();
+            Ok(bytes.map(|bytes| (bytes, shelf.headers.get(key).cloned().unwrap_or_default())))
+        })?;
+        let Some((bytes, headers)) = found else { return Ok(false) };
+        self.store(|store| {
+            if store.meddler.as_ref().is_some_and(|(bucket, _)| *bucket == at.bucket)
+                && let Some((_, key)) = store.meddler.take()
+                && let Some(shelf) = store.shelf(&at.bucket)
+            {
+                shelf.headers.insert(key.clone(), Headers::new());
+                shelf.objects.insert(key, b"late".to_vec());
+            }
+            Ok(())
+        })?;
+        take(bytes.len() as u64, &headers, &mut bytes.as_slice())?;
+        Ok(true)
     }
-    fn put(&mut self, at: &Access, key: &str, from: &mut dyn Read) -> Result<u64> {
+    fn put(&mut self, at: &Access, key: &str, headers: &Headers, from: &mut dyn Read) -> Result<u64> {
         let mut bytes = Vec::new();
         from.read_to_end(&mut bytes).context("reading what is to be stored")?;
         self.open(at, true, |shelf| {
@@ -281,6 +324,7 @@ impl Objects for Fake {
         self.effect("object:put", |world| {
             let shelf = world.objects.shelf(&at.bucket).context("a bucket with a name")?;
             shelf.objects.insert(key.to_owned(), bytes);
+            shelf.headers.insert(key.to_owned(), headers.clone());
             Ok(())
         })?;
         Ok(length)
@@ -290,6 +334,7 @@ impl Objects for Fake {
         self.effect("object:delete", |world| {
             let shelf = world.objects.shelf(&at.bucket).context("a bucket with a name")?;
             shelf.objects.retain(|key, _| !keys.contains(key));
+            shelf.headers.retain(|key, _| !keys.contains(key));
             Ok(())
         })
     }

@@ -47,7 +47,7 @@ impl Transcript<'_> {
         }
     }
     fn put(&mut self, what: &str, at: &Access, key: &str, bytes: &[u8]) {
-        let answer = self.objects.put(at, key, &mut &*bytes);
+        let answer = self.objects.put(at, key, &Headers::new(), &mut &*bytes);
         self.note(what, answer);
     }
     fn get(&mut self, what: &str, at: &Access, key: &str) {
@@ -55,6 +55,21 @@ impl Transcript<'_> {
         let answer =
             self.objects.get(at, key, &mut bytes).map(|n| (n, String::from_utf8_lossy(&bytes).into_owned()));
         self.note(what, answer);
+    }
+    /// Puts an object of which something is said, and asks what.
+    fn labelled(&mut self, what: &str, at: &Access) {
+        let said =
+            [("content-type", "image/png"), ("cache-control", "max-age=60"), ("x-amz-meta-by", "a test")];
+        let headers = said.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let answer = self.objects.put(at, "logo", &headers, &mut &b"png"[..]);
+        self.note(what, answer);
+        let mut heard = Vec::new();
+        let answer = self.objects.read(at, "logo", &mut |size, headers, from| {
+            heard.push((size, headers.clone()));
+            Ok(io::copy(from, &mut io::sink())?)
+        });
+        self.note(what, answer);
+        self.lines.push(format!("{what}: {heard:?}"));
     }
     fn list(&mut self, what: &str, at: &Access, prefix: &str) {
         let page = self.objects.list(at, prefix, None, BATCH);
@@ -139,6 +154,19 @@ fn play(t: &mut Transcript<'_>) {
     b!("rename what is not there", rename("nowhere", "elsewhere"));
     b!("rename back", rename("blog-assets.2000.trash", "blog-assets"));
     t.list("the old name again", &blog, "");
+    t.labelled("put with headers", &blog);
+    let stock = bundle::stock(t.objects, &blog).map(|stock| (stock.objects, stock.bytes));
+    t.note("stock", stock);
+    b!("create one beside", create("blog-assets.2000.new"));
+    b!("exchange", exchange("blog-assets", "blog-assets.2000.new", "blog-assets.2000.old"));
+    b!("exchange again", exchange("blog-assets", "blog-assets.2000.new", "blog-assets.2000.old"));
+    t.list("the new one is closed", &blog, "");
+    t.bucket("the old one is aside", "blog-assets.2000.old", 3);
+    b!("exchange back", exchange("blog-assets", "blog-assets.2000.old", "blog-assets.2000.new"));
+    b!("exchange back again", exchange("blog-assets", "blog-assets.2000.old", "blog-assets.2000.new"));
+    t.list("as before", &blog, "");
+    b!("exchange with nothing", exchange("nowhere", "blog-assets.2000.old", "elsewhere"));
+    b!("remove the one beside", remove("blog-assets.2000.new"));
     b!("take rights away", permit("GKblog00", "blog-assets", Rights { read: true, ..Rights::default() }));
     b!("less rights", rights("GKblog00", "blog-assets"));
     t.put("without the right", &blog, "c", b"");
@@ -230,6 +258,50 @@ impl Running {
     }
 }
 
+/// Packs a bucket of one into a bucket of another kind and back.
+fn carried(buckets: &mut dyn Buckets, objects: &mut dyn Objects, endpoint: &str) {
+    let secret = Secret::new(SECRET);
+    buckets.import("GKcarry0", &secret, "x").unwrap();
+    let at = |bucket: &str| Access {
+        endpoint: endpoint.to_owned(),
+        region: "garage".into(),
+        bucket: bucket.to_owned(),
+        key: "GKcarry0".into(),
+        secret: secret.clone(),
+    };
+    for name in ["from", "into"] {
+        buckets.create(name).unwrap();
+        buckets.permit("GKcarry0", name, ALL).unwrap();
+    }
+    let headers: Headers = [("content-type".to_owned(), "text/plain".to_owned())].into();
+    let large = vec![7; (33 << 20) + 5];
+    for (key, bytes) in [("a/ü ä+&?#%2e", &b"hello"[..]), ("empty", b""), ("large", &large)] {
+        objects.put(&at("from"), key, &headers, &mut &*bytes).unwrap();
+    }
+    let mut packed = Vec::new();
+    let stock = bundle::pack(objects, &at("from"), &mut packed).unwrap();
+    assert_eq!((stock.objects, stock.bytes), (3, large.len() as u64 + 5));
+    assert_eq!(bundle::stock(objects, &at("from")).unwrap(), stock);
+    for end in [0, 3, 30, packed.len() - 4] {
+        assert!(bundle::unpack(objects, &at("into"), &mut &packed[..end]).is_err(), "cut at {end}");
+    }
+    assert_eq!(bundle::unpack(objects, &at("into"), &mut packed.as_slice()).unwrap(), 3);
+    let mut again = Vec::new();
+    bundle::pack(objects, &at("into"), &mut again).unwrap();
+    assert!(again == packed, "bytes and headers are as they were");
+    objects.put(&at("from"), "empty", &headers, &mut &b"more"[..]).unwrap();
+    assert_ne!(bundle::stock(objects, &at("from")).unwrap().sum, stock.sum, "what was written shows");
+}
+
+#[test]
+fn what_lies_in_a_bucket_goes_through_a_stream_with_all_that_is_said_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut host = World::new(dir.path()).host(Tripwire::default());
+    carried(&mut *host.buckets, &mut *host.objects, "http://127.0.0.1:3900");
+    let Some(garage) = Running::start() else { return };
+    carried(&mut garage.admin(), &mut S3::default(), &garage.endpoint());
+}
+
 #[test]
 fn the_fake_store_answers_as_garage_does() {
     let fake = faked();
@@ -274,11 +346,11 @@ fn a_large_object_goes_in_and_out_whole_and_one_whose_source_breaks_does_not_app
         secret: Secret::new(SECRET),
     };
     let size = 33 << 20;
-    assert_eq!(s3.put(&at, "large", &mut Zeros { left: size, fails: false }).unwrap(), size);
+    assert_eq!(s3.put(&at, "large", &Headers::new(), &mut Zeros { left: size, fails: false }).unwrap(), size);
     assert_eq!(s3.size(&at, "large").unwrap(), Some(size));
     let mut out = std::io::sink();
     assert_eq!(s3.get(&at, "large", &mut out).unwrap(), size);
-    assert!(s3.put(&at, "broken", &mut Zeros { left: size, fails: true }).is_err());
+    assert!(s3.put(&at, "broken", &Headers::new(), &mut Zeros { left: size, fails: true }).is_err());
     assert_eq!(s3.size(&at, "broken").unwrap(), None);
     // A presigned address works without a key, for what it was made for and until its time is over.
     let call = |url: &str| http::agent().get(url).call().unwrap().status().as_u16();
@@ -289,7 +361,7 @@ fn a_large_object_goes_in_and_out_whole_and_one_whose_source_breaks_does_not_app
     let past = now.checked_sub(Duration::from_secs(61)).unwrap();
     assert_ne!(call(&url("large", past)), 200);
     admin.limit("big", Some(1)).unwrap();
-    let refused = s3.put(&at, "more", &mut &b"123"[..]).unwrap_err();
+    let refused = s3.put(&at, "more", &Headers::new(), &mut &b"123"[..]).unwrap_err();
     assert!(refused.to_string().contains("403"), "{refused}");
 }
 

@@ -228,6 +228,19 @@ impl Buckets for Garage {
         self.post("AddBucketAlias", &json!({ "bucketId": bucket.id, "globalAlias": to }))?;
         self.post("RemoveBucketAlias", &json!({ "bucketId": bucket.id, "globalAlias": from }))
     }
+    fn exchange(&mut self, name: &str, incoming: &str, aside: &str) -> Result<()> {
+        let Some(new) = self.find(incoming)? else { return self.id(name).map(drop) };
+        let old = self.find(name)?.filter(|old| old.id != new.id);
+        self.ids.borrow_mut().clear();
+        let alias =
+            |bucket: &BucketAnswer, alias: &str| json!({ "bucketId": bucket.id, "globalAlias": alias });
+        if let Some(old) = old {
+            self.post("AddBucketAlias", &alias(&old, aside))?;
+            self.post("RemoveBucketAlias", &alias(&old, name))?;
+        }
+        self.post("AddBucketAlias", &alias(&new, name))?;
+        self.post("RemoveBucketAlias", &alias(&new, incoming))
+    }
     fn remove(&mut self, name: &str) -> Result<()> {
         let Some(bucket) = self.find(name)? else { return Ok(()) };
         self.ids.borrow_mut().clear();

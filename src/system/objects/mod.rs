@@ -4,6 +4,7 @@
 //! What lies in buckets is spoken of in S3, the same for Garage and for every provider.
 
 mod access;
+pub mod bundle;
 #[cfg(test)]
 mod contract;
 mod garage;
@@ -11,14 +12,18 @@ mod http;
 mod s3;
 
 use std::{
+    collections::BTreeMap,
     fmt,
-    io::{Read, Write},
+    io::{self, Read, Write},
 };
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::secret::Secret;
+use crate::domain::{
+    fault::{Code, Fault},
+    secret::Secret,
+};
 
 pub use self::{
     access::{Access, Verb, check_endpoint, check_key},
@@ -73,6 +78,9 @@ pub trait Buckets: fmt::Debug {
     fn limit(&mut self, name: &str, quota: Option<u64>) -> Result<()>;
     /// Gives a bucket another name, and takes the old one away.
     fn rename(&mut self, from: &str, to: &str) -> Result<()>;
+    /// Gives a bucket the name of another one, which is called `aside` from then on. Interrupted anywhere,
+    /// it can be repeated, or taken back with the last two names exchanged.
+    fn exchange(&mut self, name: &str, incoming: &str, aside: &str) -> Result<()>;
     /// Removes a bucket in which nothing lies, with uploads that were begun and never finished.
     fn remove(&mut self, name: &str) -> Result<()>;
     /// What a key may do in a bucket; nothing, when either is not there.
@@ -97,7 +105,30 @@ pub struct Entry {
     pub size: u64,
     /// When it was written, as the store says it.
     pub modified: String,
+    /// What the store tells its contents by.
+    #[serde(skip)]
+    pub tag: String,
 }
+
+/// What is said of an object besides its bytes: its type, how it may be cached, and what its owner attached.
+pub type Headers = BTreeMap<String, String>;
+
+/// Whether a header is said of an object, and not of one answer.
+fn is_kept(header: &str) -> bool {
+    const KEPT: [&str; 7] = [
+        "cache-control",
+        "content-disposition",
+        "content-encoding",
+        "content-language",
+        "content-type",
+        "expires",
+        "x-amz-website-redirect-location",
+    ];
+    KEPT.contains(&header) || header.starts_with("x-amz-meta-")
+}
+
+/// Takes an object: how many bytes it has, its headers, and what its bytes are read from.
+pub type Take<'a> = &'a mut dyn FnMut(u64, &Headers, &mut dyn Read) -> Result<u64>;
 
 /// Some of the objects in a bucket, in the order of their keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -115,12 +146,26 @@ pub trait Objects: fmt::Debug {
     fn list(&self, at: &Access, prefix: &str, from: Option<&str>, limit: usize) -> Result<Page>;
     /// The bytes of an object; `None` when it is not there.
     fn size(&self, at: &Access, key: &str) -> Result<Option<u64>>;
+    /// Has `take` read an object to its end, piece by piece; whether it is there. A fault when `take` got
+    /// less than all of it.
+    fn read(&self, at: &Access, key: &str, take: Take<'_>) -> Result<bool>;
     /// Reads an object to its end, piece by piece; how many bytes it has. A fault when it is not there or
     /// is cut off.
-    fn get(&self, at: &Access, key: &str, into: &mut dyn Write) -> Result<u64>;
+    fn get(&self, at: &Access, key: &str, into: &mut dyn Write) -> Result<u64> {
+        let mut bytes = 0;
+        let found = self.read(at, key, &mut |_, _, from| {
+            bytes = io::copy(from, into)?;
+            Ok(bytes)
+        })?;
+        if found {
+            return Ok(bytes);
+        }
+        let message = format!("`{}` holds no object `{}`", at.bucket, access::shown(key));
+        Err(Fault::new(Code::StorageRefused, message).into())
+    }
     /// Writes an object, of any length, in constant memory; how many bytes it has. It appears whole or not
     /// at all, also when `from` fails.
-    fn put(&mut self, at: &Access, key: &str, from: &mut dyn Read) -> Result<u64>;
+    fn put(&mut self, at: &Access, key: &str, headers: &Headers, from: &mut dyn Read) -> Result<u64>;
     /// Deletes objects; those that are not there are left so.
     fn delete(&mut self, at: &Access, keys: &[String]) -> Result<()>;
 }

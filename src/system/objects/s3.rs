@@ -2,7 +2,7 @@
 
 use std::{
     cell::OnceCell,
-    io::{Read, Write},
+    io::{self, Read},
     time::Duration,
 };
 
@@ -14,13 +14,13 @@ use rusty_s3::{
 };
 use ureq::{
     Agent, Body,
-    http::{Request, Response},
+    http::{HeaderValue, Request, Response},
 };
 
 use super::{
-    Access, BATCH, Entry, Objects, Page,
+    Access, BATCH, Entry, Headers, Objects, Page, Take,
     access::{check_key, shown},
-    http,
+    http, is_kept,
 };
 use crate::domain::fault::{Code, Fault};
 
@@ -45,7 +45,7 @@ pub struct S3 {
 impl S3 {
     /// Makes one request; any answer that is no success is a fault, except "not found", which is `None`.
     fn ask(&self, at: &Access, method: &str, url: &str, body: &[u8]) -> Result<Option<Response<Body>>> {
-        self.ask_with(at, method, url, body, None)
+        self.ask_with(at, method, url, body, &Headers::new())
     }
 
     fn ask_with(
@@ -54,13 +54,13 @@ impl S3 {
         method: &str,
         url: &str,
         body: &[u8],
-        md5: Option<&str>,
+        headers: &Headers,
     ) -> Result<Option<Response<Body>>> {
         let agent = self.agent.get_or_init(http::agent);
         for tried in 1.. {
             let mut request = Request::builder().method(method).uri(url);
-            if let Some(md5) = md5 {
-                request = request.header("content-md5", md5);
+            for (name, value) in headers {
+                request = request.header(name, HeaderValue::from_bytes(value.as_bytes())?);
             }
             let answer = http::ask(agent, request.body(body)?, &at.endpoint);
             let busy = answer.as_ref().map_or(true, |response| response.status().is_server_error());
@@ -93,10 +93,20 @@ impl S3 {
     }
 
     /// Writes an object of more than one part.
-    fn put_parts(&self, at: &Access, key: &str, first: Vec<u8>, from: &mut dyn Read) -> Result<u64> {
+    fn put_parts(
+        &self,
+        at: &Access,
+        key: &str,
+        headers: &Headers,
+        first: Vec<u8>,
+        from: &mut dyn Read,
+    ) -> Result<u64> {
         let (bucket, credentials) = at.open()?;
-        let begin = bucket.create_multipart_upload(Some(&credentials), key);
-        let answer = self.text(at, "POST", sign(&begin).as_str(), &[])?;
+        let mut begin = bucket.create_multipart_upload(Some(&credentials), key);
+        carry(&mut begin, headers);
+        let answer = self.ask_with(at, "POST", sign(&begin).as_str(), &[], headers)?;
+        let mut answer = answer.ok_or_else(|| nonsense(at))?;
+        let answer = http::text(&mut answer, &at.endpoint)?;
         let upload =
             CreateMultipartUpload::parse_response(&answer).map_err(|_| nonsense(at))?.upload_id().to_owned();
         let written = self.send_parts(at, key, &upload, first, from);
@@ -146,6 +156,28 @@ fn sign<'a>(action: &impl S3Action<'a>) -> String {
     action.sign_with_time(SIGNED_FOR, &Timestamp::now()).into()
 }
 
+/// Has these headers go with a request. They are signed: a store believes no others.
+fn carry<'a>(action: &mut impl S3Action<'a>, headers: &'a Headers) {
+    for (name, value) in headers {
+        action.headers_mut().insert(name.as_str(), value.as_str());
+    }
+}
+
+/// How many bytes an object has, as an answer says it.
+fn length(response: &Response<Body>) -> Option<u64> {
+    response.headers().get("content-length")?.to_str().ok()?.parse().ok()
+}
+
+/// What is said of an object in the headers of an answer.
+fn headers(response: &Response<Body>) -> Result<Headers> {
+    let kept = response.headers().iter().filter(|(name, _)| is_kept(name.as_str()));
+    kept.map(|(name, value)| {
+        let value = std::str::from_utf8(value.as_bytes()).context("a header that is no text")?;
+        Ok((name.as_str().to_owned(), value.to_owned()))
+    })
+    .collect()
+}
+
 /// Reads the next part into the memory of the one before; shorter than a part only at the end.
 fn fill(mut part: Vec<u8>, from: &mut dyn Read) -> Result<Vec<u8>> {
     part.clear();
@@ -177,6 +209,21 @@ fn refused(at: &Access, status: u16, text: &str) -> Fault {
     }
 }
 
+/// An object on its way, which says which one it is when it breaks off. What broke is not said: it may hold
+/// an address.
+struct Whole<'a, R> {
+    from: R,
+    key: &'a str,
+}
+
+impl<R: Read> Read for Whole<'_, R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.from.read(into).map_err(|error| {
+            io::Error::other(format!("reading `{}` broke off: {}", shown(self.key), error.kind()))
+        })
+    }
+}
+
 impl Objects for S3 {
     fn list(&self, at: &Access, prefix: &str, from: Option<&str>, limit: usize) -> Result<Page> {
         let (bucket, credentials) = at.open()?;
@@ -194,6 +241,7 @@ impl Objects for S3 {
             key: c.key,
             size: c.size.unwrap_or_default(),
             modified: c.last_modified.unwrap_or_default(),
+            tag: c.etag.unwrap_or_default(),
         });
         Ok(Page { entries: entries.collect(), next: parsed.next_continuation_token })
     }
@@ -201,32 +249,33 @@ impl Objects for S3 {
         check_key(key)?;
         let (bucket, credentials) = at.open()?;
         let response = self.ask(at, "HEAD", &sign(&bucket.head_object(Some(&credentials), key)), &[])?;
-        let length = |r: Response<Body>| r.headers().get("content-length")?.to_str().ok()?.parse().ok();
-        response.map(|r| length(r).ok_or_else(|| nonsense(at))).transpose()
+        response.map(|r| length(&r).ok_or_else(|| nonsense(at))).transpose()
     }
-    fn get(&self, at: &Access, key: &str, into: &mut dyn Write) -> Result<u64> {
+    fn read(&self, at: &Access, key: &str, take: Take<'_>) -> Result<bool> {
         check_key(key)?;
         let (bucket, credentials) = at.open()?;
         let response = self.ask(at, "GET", &sign(&bucket.get_object(Some(&credentials), key)), &[])?;
-        let mut response = response.ok_or_else(|| {
-            Fault::new(Code::StorageRefused, format!("`{}` holds no object `{}`", at.bucket, shown(key)))
-        })?;
-        let length = response.body().content_length();
-        let read = std::io::copy(&mut response.body_mut().as_reader(), into)
-            .map_err(|error| anyhow!("reading `{}` broke off: {}", shown(key), error.kind()))?;
-        if length.is_some_and(|length| length != read) {
+        let Some(mut response) = response else { return Ok(false) };
+        let headers = headers(&response)?;
+        let length = length(&response).ok_or_else(|| nonsense(at))?;
+        let mut from = Whole { from: response.body_mut().as_reader(), key };
+        let read = take(length, &headers, &mut from)?;
+        if length != read {
             bail!("`{}` was cut off after {read} bytes", shown(key));
         }
-        Ok(read)
+        Ok(true)
     }
-    fn put(&mut self, at: &Access, key: &str, from: &mut dyn Read) -> Result<u64> {
+    fn put(&mut self, at: &Access, key: &str, headers: &Headers, from: &mut dyn Read) -> Result<u64> {
         check_key(key)?;
         let first = fill(Vec::new(), from)?;
         if first.len() == PART {
-            return self.put_parts(at, key, first, from);
+            return self.put_parts(at, key, headers, first, from);
         }
         let (bucket, credentials) = at.open()?;
-        self.ask(at, "PUT", &sign(&bucket.put_object(Some(&credentials), key)), &first)?;
+        let mut action = bucket.put_object(Some(&credentials), key);
+        carry(&mut action, headers);
+        let response = self.ask_with(at, "PUT", &sign(&action), &first, headers)?;
+        response.ok_or_else(|| nonsense(at))?;
         Ok(first.len() as u64)
     }
     fn delete(&mut self, at: &Access, keys: &[String]) -> Result<()> {
@@ -238,7 +287,8 @@ impl Objects for S3 {
             action.set_quiet(true);
             let url = sign(&action);
             let (body, md5) = action.body_with_md5();
-            let response = self.ask_with(at, "POST", &url, body.as_bytes(), Some(&md5))?;
+            let headers = Headers::from([("content-md5".to_owned(), md5.to_string())]);
+            let response = self.ask_with(at, "POST", &url, body.as_bytes(), &headers)?;
             let mut response = response.ok_or_else(|| nonsense(at))?;
             let answer = http::text(&mut response, &at.endpoint)?;
             if element(&answer, "Code").is_some() {

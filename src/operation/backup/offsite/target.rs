@@ -10,7 +10,11 @@ use crate::{
         secret::{Sealed, Secret},
     },
     operation::session::{Mode, Outcome, Session},
-    system::{Vault, objects::Access, vault},
+    system::{
+        Vault,
+        objects::{Access, Headers},
+        vault,
+    },
 };
 
 /// The setting that says where copies go.
@@ -82,7 +86,7 @@ pub fn aim(session: &mut Session<'_>, at: Access) -> Result<Outcome> {
 fn attempt(session: &mut Session<'_>, at: &Access) -> Result<()> {
     let text = vault::password()?;
     let key = format!("{}trial", prefix(session)?);
-    session.host.objects.put(at, &key, &mut text.reveal().as_bytes())?;
+    session.host.objects.put(at, &key, &Headers::new(), &mut text.reveal().as_bytes())?;
     let mut back = Vec::new();
     let read = session.host.objects.get(at, &key, &mut back);
     session.host.objects.delete(at, &[key])?;
