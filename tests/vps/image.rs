@@ -22,6 +22,19 @@ const INSTALLED: &str = "vps-installed";
 const GARAGE: &str = "vps-garage";
 /// What applications of all kinds are made with, over the packages.
 const TOOLS: &str = "vps-tools";
+/// The setting that names another version of PostgreSQL than the distribution's.
+const OTHER_POSTGRES: &str = "HOSTKIT_POSTGRES";
+
+/// The version of PostgreSQL that servers are to have, when it is not the distribution's.
+fn postgres() -> Option<String> {
+    std::env::var(OTHER_POSTGRES).ok()
+}
+
+/// What a layer is called over the version of PostgreSQL that servers are to have.
+fn over(layer: &str) -> String {
+    postgres().map_or_else(|| layer.to_owned(), |version| format!("{layer}-{version}"))
+}
+
 /// The domain under which projects answer.
 pub(crate) const DOMAIN: &str = "example.test";
 
@@ -67,7 +80,8 @@ pub(crate) fn boot(binary: &Path, extras: Extras) -> Server {
         prepare_tools();
         layers.push(TOOLS);
     }
-    layers.push(INSTALLED);
+    let installed = over(INSTALLED);
+    layers.push(&installed);
     Server::up(&layers)
 }
 
@@ -122,13 +136,41 @@ fn prepare(binary: &Path) {
         succeed(&server, &["rm", "/root/install.sh", "/root/hostkit"]);
         server.save(PACKAGES, &packages);
     }
+    if let Some(version) = postgres() {
+        prepare_postgres(&version, &packages);
+    }
     let program = read(binary);
     let whole = key(&[packages.as_bytes(), &program]);
-    if !server::has_layer(INSTALLED, &whole) {
-        let server = Server::up(&[PACKAGES]);
+    let (ground, installed) = (over(PACKAGES), over(INSTALLED));
+    if !server::has_layer(&installed, &whole) {
+        let server = Server::up(&[&ground]);
         install(&server, &installer, &program);
-        server.save(INSTALLED, &whole);
+        server.save(&installed, &whole);
     }
+}
+
+/// Puts a cluster of another version in the place of the distribution's.
+fn prepare_postgres(version: &str, packages: &str) {
+    let mut fetch = Command::new(root().join("tests/postgres"));
+    fetch.arg(version);
+    let left = server::collect(fetch, Vec::new());
+    assert!(left.status.success(), "tests/postgres: {}", String::from_utf8_lossy(&left.stderr));
+    let archive = String::from_utf8_lossy(&left.stdout).trim().to_owned();
+    let (layer, whole) = (over(PACKAGES), key(&[packages.as_bytes(), archive.as_bytes()]));
+    if server::has_layer(&layer, &whole) {
+        return;
+    }
+    eprintln!("making the layer `{layer}` (once)");
+    let server = Server::up(&[PACKAGES]);
+    let unpack = ["tar", "-xz", "--no-same-owner", "-C", "/"].map(str::to_owned);
+    let left = server.run(&unpack, read(Path::new(&archive)));
+    assert!(left.status.success(), "unpacking PostgreSQL: {}", String::from_utf8_lossy(&left.stderr));
+    let swap =
+        "pg_lsclusters -h | while read -r old name rest; do pg_dropcluster --stop \"$old\" \"$name\"; done
+                pg_createcluster \"$0\" main && systemctl start \"postgresql@$0-main\"
+                pg_lsclusters -h | grep \"^$0 .* 5432 online\"";
+    succeed(&server, &["sh", "-c", swap, version]);
+    server.save(&layer, &whole);
 }
 
 fn install(server: &Server, installer: &[u8], program: &[u8]) {

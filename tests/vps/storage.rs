@@ -4,6 +4,7 @@
 use crate::{call::Output, snapshot::HOST, vps::Vps};
 
 const SCRIPT: &str = include_str!("inside/storage.py");
+const KILLER: &str = include_str!("inside/killer.py");
 
 /// A server with an object store of its own, and these projects.
 fn boot(projects: &[&str]) -> Option<Vps> {
@@ -131,26 +132,108 @@ fn a_key_is_changed_under_load_and_no_request_fails() {
     assert_eq!(garage(&vps, "key list").matches("hostkit:blog").count(), 1, "old keys are gone");
 }
 
+/// Nothing of any project is left in the store.
+fn expect_empty(vps: &Vps) {
+    let (keys, buckets) = (garage(vps, "key list"), garage(vps, "bucket list"));
+    assert!(!keys.contains("hostkit") && !buckets.contains("assets"), "{keys}\n{buckets}");
+}
+
 #[test]
-fn a_deleted_project_leaves_no_key_and_its_objects_go_or_come_back_with_it() {
+fn a_deleted_project_leaves_no_key_and_no_bucket_and_its_objects_come_back_under_any_name() {
     let Some(vps) = boot(&["blog", "shop"]) else { return };
     speak(&vps, &["work", &env("blog")]);
     vps.sh("cp /home/blog/.env /root/old.env").ok();
-    for name in ["blog", "shop"] {
-        vps.hostkit(["project", "delete", name, "--confirm", name]).ok();
-    }
-    assert_eq!(garage(&vps, "key list").matches("hostkit:").count(), 0);
-    let buckets = garage(&vps, "bucket list");
-    assert!(!buckets.contains("shop-assets") && buckets.contains("blog-assets.2000.trash"), "{buckets}");
+    let delete = |name: &str, more: &[&str]| {
+        let words = ["project", "delete", name, "--confirm", name];
+        vps.hostkit(words.iter().chain(more))
+    };
+    delete("blog", &[]).ok();
+    delete("shop", &[]).ok();
+    expect_empty(&vps);
     vps.python(SCRIPT, ["opens", "/root/old.env"]).expect_code(1);
+    vps.hostkit(["backup", "list", "blog"]).ok().says("objects");
     vps.hostkit(["project", "restore", "blog"]).ok();
-    vps.hostkit(["storage", "ls", "blog", "a/"]).ok().says("a/b/c.txt");
-    speak(&vps, &["opens", &env("blog")]);
-    vps.hostkit(["project", "delete", "blog", "--confirm", "blog"]).ok();
-    vps.hostkit(["project", "purge", "blog", "--confirm", "blog"]).ok();
-    assert!(!garage(&vps, "bucket list").contains("assets"), "its objects are gone");
-    assert_eq!(garage(&vps, "key list").matches("hostkit").count(), 0);
+    speak(&vps, &["same", &env("blog")]);
     vps.expect_healthy();
+
+    // Some of it is lost, and comes back; what came later goes.
+    vps.hostkit(["backup", "create", "blog", "--with-objects"]).ok().says("4 objects");
+    speak(&vps, &["fill", &env("blog"), "40000000"]);
+    vps.hostkit(["backup", "restore", "blog", "--only", "objects"]).ok();
+    speak(&vps, &["same", &env("blog")]);
+    assert_eq!(garage(&vps, "bucket list").matches("assets").count(), 1, "nothing lies beside it");
+    vps.expect_healthy();
+
+    // A bucket larger than what is left for a backup of it.
+    speak(&vps, &["fill", &env("blog"), "40000000"]);
+    let dir = "/var/lib/hostkit/backups/blog.2000";
+    vps.sh(&format!("cp -a {dir} /root/kept && mount -t tmpfs -o size=20m none {dir}")).ok();
+    let before = vps.snapshot(HOST);
+    vps.wait_for("the store to count", || {
+        vps.hostkit(["storage", "info", "blog"]).ok().stdout.contains("5 objects")
+    });
+    let refused = delete("blog", &[]).refused(6, "DISK_FULL").says("bytes");
+    refused.says("--objects keep").says("--objects drop");
+    before.expect_same(&vps.snapshot(HOST), "after a delete that was refused");
+    delete("blog", &["--objects", "keep"]).ok();
+    assert!(garage(&vps, "bucket list").contains("blog-assets.2000.trash"));
+    vps.hostkit(["project", "restore", "blog"]).ok();
+    vps.hostkit(["storage", "ls", "blog", "fill"]).ok().says("38.1 MiB");
+    vps.run(["umount", dir]).ok();
+    delete("blog", &["--no-backup", "--objects", "save"]).refused(3, "INVALID_VALUE");
+
+    // Forty megabytes go through a backup as they are, in little memory, and under another name.
+    delete("blog", &[]).ok();
+    expect_empty(&vps);
+    vps.hostkit(["backup", "restore", "blog", "--as", "again"]).ok();
+    vps.hostkit(["storage", "ls", "again", "fill"]).ok().says("38.1 MiB");
+    vps.hostkit(["project", "purge", "blog", "--confirm", "blog"]).ok();
+    delete("again", &["--objects", "drop"]).ok();
+    expect_empty(&vps);
+    vps.expect_healthy();
+}
+
+#[test]
+fn killed_at_any_moment_a_delete_loses_no_object_and_leaves_no_half_of_them() {
+    let Some(vps) = boot(&["blog"]) else { return };
+    let kills: u64 = std::env::var("HOSTKIT_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(12);
+    speak(&vps, &["work", &env("blog")]);
+    let run = |microseconds: u64, words: &[&str]| {
+        let number = microseconds.to_string();
+        let words = [number.as_str(), "hostkit"].into_iter().chain(words.iter().copied());
+        let output = vps.python(KILLER, words).ok();
+        let last = output.lines().pop().unwrap_or_default();
+        let took: u64 = last.rsplit(' ').next().and_then(|n| n.parse().ok()).expect("how long it took");
+        (last.starts_with("killed"), took)
+    };
+    let delete = ["project", "delete", "blog", "--confirm", "blog"];
+    let restore = ["project", "restore", "blog"];
+    let times = [run(0, &delete).1, run(0, &restore).1];
+    let is_there = || vps.hostkit(["project", "info", "blog"]).run().code == 0;
+    let mut seed = 0x5eed_u64;
+    let mut hits = [0, 0];
+    for n in 0..kills {
+        let (words, took) = if is_there() { (&delete[..], times[0]) } else { (&restore[..], times[1]) };
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let moment = 1 + (seed >> 33) % took;
+        let (killed, _) = run(moment, words);
+        hits[usize::from(words == restore)] += u64::from(killed);
+        vps.hostkit(["repair"]).ok();
+        vps.hostkit(["gc"]).ok();
+        if is_there() {
+            speak(&vps, &["same", &env("blog")]);
+            assert_eq!(garage(&vps, "bucket list").matches("assets").count(), 1, "kill {n} at {moment} µs");
+            assert_eq!(garage(&vps, "key list").matches("hostkit").count(), 1, "kill {n} at {moment} µs");
+        } else if words == delete {
+            expect_empty(&vps);
+        }
+        vps.expect_healthy();
+    }
+    println!("of {hits:?} kills within {times:?} µs none lost anything");
+    if !is_there() {
+        vps.hostkit(restore).ok();
+    }
+    speak(&vps, &["same", &env("blog")]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 usage: work ENV           everything a usual application does
        attack ENV BUCKET  everything it must not be able to do with another one's bucket, or with its own
+       same ENV           whether what `work` left is there as it was, with all that was said of it
        fill ENV BYTES     one object of this size; says the status when it is refused
        load ENV STOP      puts and gets until the file STOP is there; says how often, and what failed
        opens ENV          whether the bucket can be listed
@@ -20,6 +21,7 @@ import botocore.config
 import botocore.exceptions
 
 wrong = []
+KEYS = ["plain", "a/b/c.txt", "ü ä+&?#%2e", "x" * 500]
 
 
 def complain(what):
@@ -61,7 +63,7 @@ def status(call):
 
 def work(env):
     s3, bucket = client(env), env["S3_BUCKET"]
-    for key in ["plain", "a/b/c.txt", "ü ä+&?#%2e", "x" * 500]:
+    for key in KEYS:
         body = key.encode() * 10
         s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType="text/plain", Metadata={"by": "test"})
         got = s3.get_object(Bucket=bucket, Key=key)
@@ -90,6 +92,20 @@ def work(env):
     s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "copy"}, {"Key": "large"}]})
     if status(lambda: s3.head_object(Bucket=bucket, Key="copy")) != 404:
         complain("what was deleted is there")
+
+
+def same(env):
+    s3, bucket = client(env), env["S3_BUCKET"]
+    names = sorted(o["Key"] for o in s3.list_objects_v2(Bucket=bucket).get("Contents", []))
+    if names != sorted(KEYS):
+        complain(f"the list is {names}")
+        return
+    for key in KEYS:
+        got = s3.get_object(Bucket=bucket, Key=key)
+        if got["Body"].read() != key.encode() * 10:
+            complain(f"{key[:20]} has other bytes")
+        if got["ContentType"] != "text/plain" or got["Metadata"] != {"by": "test"}:
+            complain(f"of {key[:20]} something else is said")
 
 
 def attack(env, other):
@@ -166,6 +182,6 @@ def opens(env):
         complain(f"refused with {code}")
 
 
-COMMANDS = {"work": work, "attack": attack, "fill": fill, "load": load, "opens": opens}
+COMMANDS = {"work": work, "same": same, "attack": attack, "fill": fill, "load": load, "opens": opens}
 COMMANDS[sys.argv[1]](read(sys.argv[2]), *sys.argv[3:])
 sys.exit(bool(wrong))
