@@ -287,7 +287,7 @@ impl Objects for S3 {
             action.set_quiet(true);
             let url = sign(&action);
             let (body, md5) = action.body_with_md5();
-            let headers = Headers::from([("content-md5".to_owned(), md5.to_string())]);
+            let headers = Headers::from([("content-md5".to_owned(), md5)]);
             let response = self.ask_with(at, "POST", &url, body.as_bytes(), &headers)?;
             let mut response = response.ok_or_else(|| nonsense(at))?;
             let answer = http::text(&mut response, &at.endpoint)?;
