@@ -13,12 +13,13 @@
 //! What cannot run twice, what does not run, and files that nginx serves change in one operation, and the
 //! third follows if there is anything to be done in it.
 
+mod change;
+
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
 use super::{
-    environment::Draft,
     lifecycle::retire,
     session::{Mode, Outcome, Session},
 };
@@ -32,6 +33,8 @@ use crate::{
     system::{process, systemd::invocation},
 };
 
+pub(super) use self::change::Change;
+
 /// How long a process goes on at least after the site leads elsewhere: what nginx accepted before may
 /// still be on its way. Measured: with less, requests fail.
 const LEAST: Duration = Duration::from_millis(150);
@@ -40,91 +43,12 @@ const PACE: Duration = Duration::from_millis(25);
 /// How long a process that answers nobody must last to count as started.
 const STEADY: Duration = Duration::from_millis(500);
 
-/// A change of what runs.
-pub(super) struct Change<'c> {
-    /// The command.
-    pub(super) verb: &'static str,
-    /// The project until now.
-    pub(super) old: &'c ProjectSpec,
-    /// The project as it is to be.
-    pub(super) new: &'c ProjectSpec,
-    /// Its environment as it is to be, when that is part of the change.
-    pub(super) draft: Option<&'c Draft>,
-    /// Why processes are started anew that are as wanted.
-    pub(super) renew: Option<&'static str>,
-    /// What takes the place of the data that processes are started with. What runs until then has it too.
-    pub(super) swaps: &'c [Any],
-    /// What it may touch; whatever else is otherwise is none of its business.
-    pub(super) concerned: &'c dyn Fn(&Any) -> bool,
-}
-
 /// What came of a handover.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Handed {
     pub(super) outcome: Outcome,
     /// Whether a process that ran was started anew.
     pub(super) restarted: bool,
-}
-
-impl Change<'_> {
-    fn name(&self) -> &ProjectName {
-        &self.new.name
-    }
-
-    /// The resources at a stage, with the environment as it is to be.
-    fn wanted(&self, session: &Session<'_>, stage: Stage) -> Result<Vec<Any>> {
-        let mut all = session.wanted(&self.new.at(stage))?;
-        if let Some(draft) = self.draft {
-            let file = draft.wanted(session)?.into_iter().find(is_env);
-            if let (Some(place), Some(file)) = (all.iter_mut().find(|r| is_env(r)), file) {
-                *place = file;
-            }
-        }
-        Ok(self.with_swaps(all))
-    }
-
-    /// Resources with what changes places: before what is started from it, going up and being put back.
-    fn with_swaps(&self, mut all: Vec<Any>) -> Vec<Any> {
-        let at = all.iter().position(is_env).unwrap_or(all.len());
-        all.splice(at..at, self.swaps.iter().cloned());
-        all
-    }
-
-    /// Has processes made anew that are as wanted, if that is meant.
-    fn touched(&self, mut plan: Plan) -> Plan {
-        if let Some(reason) = self.renew {
-            plan.renew("service", reason);
-        }
-        // That something else has the place is not somebody else's doing.
-        let swaps: Vec<String> = self.swaps.iter().map(Any::id).collect();
-        for step in plan.steps.iter_mut().filter(|step| swaps.contains(&step.resource.id())) {
-            step.drifted = false;
-        }
-        plan
-    }
-
-    /// Whether there is nothing to be written down either.
-    fn is_old(&self) -> bool {
-        self.old == self.new && !self.draft.is_some_and(Draft::is_news)
-    }
-
-    /// The one operation that changes everything at once: what it starts anew does not answer meanwhile.
-    fn plain(&self, session: &Session<'_>, owned: &[Any], settled: &[Any]) -> Result<Plan> {
-        // Another number of instances, or the way back from the surge instance, is another site.
-        let site = self.old.stage == Stage::Surge || self.old.webs() != self.new.webs();
-        let mine = |r: &Any| (self.concerned)(r) && !is_late(r) || site && is_site(r);
-        Ok(self.touched(between(session, owned, settled, mine)?))
-    }
-
-    /// The first of the three operations: the surge instance instead of the regular ones.
-    fn surge(&self, session: &Session<'_>, owned: &[Any], surging: &[Any]) -> Result<Plan> {
-        let unit = self.name().surge_unit();
-        let mine = |r: &Any| {
-            let regular = answers(r).is_some_and(|service| service.unit != unit);
-            (self.concerned)(r) && !regular && !is_late(r) || is_of_surge(r, self.name())
-        };
-        Ok(self.touched(between(session, owned, surging, mine)?))
-    }
 }
 
 /// Brings a project from what runs to what is to run; `more` goes into the registry with it. When it

@@ -4,6 +4,7 @@
 //! was copied to another server is worth as much there.
 
 mod database;
+mod farewell;
 pub(super) mod leftover;
 mod objects;
 pub mod offsite;
@@ -34,12 +35,14 @@ use crate::{
     system::{
         Attr,
         backup::{Contents, Header, Key, Manifest, Opened, Reader, cause},
-        objects::bundle::Stock,
     },
 };
 
-pub(super) use self::write::write;
 use self::write::write_with;
+pub(super) use self::{
+    farewell::{farewell, last, outlive, reclaim, revive, revived, saved},
+    write::write,
+};
 
 /// Where a backup lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -299,122 +302,4 @@ pub fn prune(session: &mut Session<'_>, name: &ProjectName) -> Result<Vec<Stored
         }
     }
     Ok(gone)
-}
-
-/// The last backup of a project that is to be deleted; with `stock`, what lies in its bucket is in it, and what
-/// that was is returned.
-pub(super) fn last(session: &mut Session<'_>, spec: &ProjectSpec, stock: bool) -> Result<Option<Stock>> {
-    let name = &spec.name;
-    let stock = stock && is_own(spec);
-    if stock {
-        let kept = format!("hostkit project delete {name} --objects keep    # they stay, closed, for 7 days");
-        let lost = format!("hostkit project delete {name} --objects drop    # they are lost");
-        objects::require(session, spec, &[kept, lost])?;
-    }
-    if session.mode == Mode::DryRun {
-        return Ok(None);
-    }
-    let without = format!("hostkit project delete {name} --no-backup");
-    let backup = write_with(session, spec, Scope::Backup, Reason::Final, stock)
-        .map_err(|e| unmade(e, "the last backup", &without))?;
-    offsite::copy(session, name, spec.uid);
-    Ok(backup.inside.ok().and_then(|(_, manifest)| manifest.contents.objects))
-}
-
-/// What the last backup of a deleted project holds of its bucket.
-pub(super) fn saved(session: &Session<'_>, spec: &ProjectSpec) -> Result<Option<Stock>> {
-    let last = last_of(session, spec)?;
-    Ok(last.and_then(|last| last.inside.ok()).and_then(|(_, manifest)| manifest.contents.objects))
-}
-
-/// The last backup of a deleted project that can be read.
-fn last_of(session: &Session<'_>, spec: &ProjectSpec) -> Result<Option<Stored>> {
-    let is_last = |s: &Stored| s.inside.as_ref().is_ok_and(|(reason, _)| *reason == Reason::Final);
-    Ok(stored(session, &spec.name, spec.uid)?.into_iter().find(is_last))
-}
-
-/// A checkpoint of a database that is to be deleted.
-pub(super) fn farewell(session: &mut Session<'_>, spec: &ProjectSpec) -> Result<()> {
-    let without = format!("hostkit db delete {} --no-backup", spec.name);
-    write(session, spec, Scope::Checkpoint, Reason::Delete)
-        .map(drop)
-        .map_err(|e| unmade(e, "a checkpoint of it", &without))
-}
-
-/// Why something is not deleted, and what does without a backup.
-fn unmade(error: anyhow::Error, what: &str, without: &str) -> anyhow::Error {
-    match error.downcast::<Fault>() {
-        Ok(mut fault) => {
-            fault.message = format!("{what} cannot be made: {}", fault.message);
-            fault.next(format!("{without}    # its data is lost then")).into()
-        }
-        Err(error) => error.context(format!("{what} cannot be made; `{without}` does without")),
-    }
-}
-
-/// Loads the database of a deleted project from its last backup, to where one lies that was taken away:
-/// bringing the project back takes it from there. Redis and the bucket likewise; says whether a bucket was
-/// loaded.
-pub(super) fn revive(session: &mut Session<'_>, spec: &ProjectSpec) -> Result<bool> {
-    let serves = spec.database.is_some() || spec.redis.is_some();
-    if !serves && !is_own(spec) {
-        return Ok(false);
-    }
-    // One that cannot be read may be the last: nothing comes back empty for that.
-    Key::of(&session.host.vault)?;
-    newest(session, &spec.name, spec.uid, Scope::Backup)?;
-    let Some(backup) = last_of(session, spec)? else {
-        let message = "there is no last backup: database and Redis come back empty";
-        if serves {
-            session.ui.emit(Event::Warned { message });
-        }
-        return Ok(false);
-    };
-    let mut reader = open(session, &backup.path)?;
-    reader.check()?;
-    restore::require_room(session, &reader, &restore::Piece::ALL)?;
-    database::clear(session, spec)?;
-    let mut stocked = false;
-    let loaded = reader.each(|part, from| match part.name.as_str() {
-        write::DATABASE if spec.database.is_some() => database::revive(session, spec, from),
-        write::REDIS => redis::revive(session, spec, from),
-        write::OBJECTS => {
-            stocked = objects::revive(session, spec, from)?;
-            Ok(())
-        }
-        _ => Ok(()),
-    });
-    loaded.map_err(cause)?;
-    Ok(stocked)
-}
-
-/// Makes way for what [`revive`] loads, which an earlier one may have loaded before it died.
-pub(super) fn reclaim(session: &mut Session<'_>, spec: &ProjectSpec) -> Result<()> {
-    if session.mode == Mode::Run { redis::reclaim(session, spec) } else { Ok(()) }
-}
-
-/// Settles what [`revive`] has loaded, a bucket perhaps among it, once the project is back, or is not.
-pub(super) fn revived(session: &mut Session<'_>, spec: &ProjectSpec, stocked: bool, back: bool) {
-    if stocked
-        && !back
-        && let Err(error) = objects::dismiss(session, spec)
-    {
-        let message = format!("what was loaded into the object storage is still there: {error:#}");
-        session.ui.emit(Event::Warned { message: &message });
-    }
-    if session.mode == Mode::Run
-        && let Err(error) = redis::revived(session, spec, back)
-    {
-        session.ui.emit(Event::Warned { message: &format!("Redis could not be tidied up: {error:#}") });
-    }
-}
-
-/// Lets the backups go of a project whose time in the trash is over, except those that somebody wanted.
-pub(super) fn outlive(session: &mut Session<'_>, spec: &ProjectSpec) -> Result<()> {
-    for backup in stored(session, &spec.name, spec.uid)? {
-        if !matches!(backup.inside, Ok((Reason::Manual, _))) {
-            session.host.root.remove(&backup.path)?;
-        }
-    }
-    session.host.root.rmdir(&spec.name.backups(spec.uid)).map(drop)
 }
