@@ -140,7 +140,7 @@ impl Verb for DeleteArgs {
     const EXAMPLES: &'static [&'static str] = &[
         "hostkit project delete blog",
         "hostkit project delete blog --confirm blog",
-        "hostkit project delete blog --objects keep",
+        "hostkit project delete blog --confirm blog --objects keep",
         "hostkit project delete blog --dry-run",
     ];
 

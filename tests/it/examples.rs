@@ -43,7 +43,7 @@ fn examples(command: &str) -> Vec<String> {
 /// A host with what the examples speak of: `blog` with two releases, `api` running.
 fn scene(command: &str, deleted: bool) -> Scene {
     let scene = Scene::new();
-    if command.starts_with("storage") {
+    if command.starts_with("storage") || command == "backup create" {
         let _ = scene.hostkit(&["init", "--with-storage"]).ok();
     }
     for line in [
