@@ -156,7 +156,7 @@ fn prepare_postgres(version: &str, packages: &str) {
     let left = server::collect(fetch, Vec::new());
     assert!(left.status.success(), "tests/postgres: {}", String::from_utf8_lossy(&left.stderr));
     let archive = String::from_utf8_lossy(&left.stdout).trim().to_owned();
-    let (layer, whole) = (over(PACKAGES), key(&[packages.as_bytes(), archive.as_bytes()]));
+    let (layer, whole) = (over(PACKAGES), key(&[packages.as_bytes(), archive.as_bytes(), b"with clients"]));
     if server::has_layer(&layer, &whole) {
         return;
     }
@@ -167,6 +167,10 @@ fn prepare_postgres(version: &str, packages: &str) {
     assert!(left.status.success(), "unpacking PostgreSQL: {}", String::from_utf8_lossy(&left.stderr));
     let swap =
         "pg_lsclusters -h | while read -r old name rest; do pg_dropcluster --stop \"$old\" \"$name\"; done
+                for program in psql pg_dump pg_restore; do
+                    own=/usr/lib/postgresql/$0/bin/$program
+                    [ -e \"$own\" ] || ln -s \"$(ls -d /usr/lib/postgresql/*/bin/$program | tail -n 1)\" \"$own\"
+                done
                 pg_createcluster \"$0\" main && systemctl start \"postgresql@$0-main\"
                 pg_lsclusters -h | grep \"^$0 .* 5432 online\"";
     succeed(&server, &["sh", "-c", swap, version]);

@@ -37,14 +37,12 @@ fn php_is_handed_over_under_load_and_runs_nothing_that_was_uploaded() {
         assert!(!answer.body.contains("hidden") && !answer.body.contains("/* 1 */"), "{path}: {answer}");
     }
     // Somebody uploads a program, a program that claims to be a picture, and links to secrets.
-    vps.sh(
-        "cd /home/blog/shared/public/uploads
+    vps.sh("cd /home/blog/shared/public/uploads
          printf '<?php echo 6*7, \"executed\";' >evil.php
          cp evil.php evil.jpg
          ln -s /home/blog/.env env.txt
-         chown -h blog:blog evil.php evil.jpg env.txt",
-    )
-    .ok();
+         chown -h blog:blog evil.php evil.jpg env.txt")
+        .ok();
     for path in ["evil.php", "evil.jpg", "evil.jpg/x.php", "env.txt", "evil.php/x"] {
         let answer = vps.visit("blog", &format!("/uploads/{path}"));
         let body = &answer.body;

@@ -358,12 +358,17 @@ impl Postgres for Server {
         self.tell(&grants(database, &now.access, &wanted))
     }
     fn open_template(&mut self, open: bool) -> Result<()> {
-        let sql = if open {
-            "GRANT CREATE ON SCHEMA public TO PUBLIC"
+        let mut sql = if open {
+            "GRANT CREATE ON SCHEMA public TO PUBLIC;".to_owned()
         } else {
-            "REVOKE CREATE ON SCHEMA public FROM PUBLIC"
+            "REVOKE CREATE ON SCHEMA public FROM PUBLIC;".to_owned()
         };
-        Self::within("template1", |client| client.batch_execute(sql))
+        // Before 15 the schema is the superuser's: closed, not even the owner of a new database could use it.
+        if self.version()? < 15 {
+            let owner = if open { SUPERUSER } else { "pg_database_owner" };
+            sql += &format!("ALTER SCHEMA public OWNER TO {owner};");
+        }
+        Self::within("template1", |client| client.batch_execute(&sql))
     }
     fn reload(&mut self) -> Result<()> {
         let loaded = "SELECT extract(epoch FROM pg_conf_load_time())";
