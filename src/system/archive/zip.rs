@@ -54,10 +54,18 @@ pub(super) fn to_tar(mut zip: impl Read + Seek, out: impl Write, limits: &Limits
         }
         let packed = content(&mut zip, &entry)?.take(entry.packed);
         let path = as_path(&entry.name);
-        let linked = entry.mode & 0o170_000 == 0o120_000;
+        let linked = match entry.mode & 0o170_000 {
+            0 | 0o100_000 | 0o040_000 => false,
+            0o120_000 => true,
+            0o010_000 => return Err(refuse(&entry, "is a named pipe; a release holds none").into()),
+            0o140_000 => return Err(refuse(&entry, "is a socket; a release holds none").into()),
+            0o020_000 | 0o060_000 => return Err(refuse(&entry, "is a device; a release holds none").into()),
+            _ => return Err(refuse(&entry, "is a thing of an unknown kind").into()),
+        };
+        let failed = |error| failed(&entry, error);
         if entry.name.ends_with(b"/") {
             tar.append_data(&mut header(EntryType::Directory, 0o755, 0), path, io::empty())
-                .map_err(cannot_send)?;
+                .map_err(failed)?;
             continue;
         }
         let reader: Box<dyn Read> =
@@ -68,15 +76,15 @@ pub(super) fn to_tar(mut zip: impl Read + Seek, out: impl Write, limits: &Limits
                 return Err(refuse(&entry, "is a link with a target that is too long").into());
             }
             let mut target = Vec::new();
-            checked.read_to_end(&mut target).map_err(cannot_send)?;
+            checked.read_to_end(&mut target).map_err(failed)?;
             let mut header = header(EntryType::Symlink, 0o777, 0);
-            tar.append_link(&mut header, path, as_path(&target)).map_err(cannot_send)?;
+            tar.append_link(&mut header, path, as_path(&target)).map_err(failed)?;
         } else {
             let mode = if entry.mode & 0o100 == 0 { 0o644 } else { 0o755 };
             tar.append_data(&mut header(EntryType::Regular, mode, entry.size), path, &mut checked)
-                .map_err(cannot_send)?;
+                .map_err(failed)?;
             // The end of it is where its checksum is looked at.
-            checked.read(&mut [0]).map_err(cannot_send)?;
+            checked.read(&mut [0]).map_err(failed)?;
         }
     }
     tar.into_inner().and_then(|mut out| out.flush()).map_err(cannot_send)?;
@@ -217,6 +225,13 @@ fn damaged(why: &str) -> Fault {
 
 fn refuse(entry: &Entry, why: &str) -> Fault {
     damaged(&format!("{} {why}", quoted(&String::from_utf8_lossy(&entry.name))))
+}
+
+/// What went wrong with an entry. Whoever cannot be written to is nobody's entry's fault.
+fn failed(entry: &Entry, error: io::Error) -> anyhow::Error {
+    let is_theirs =
+        error.raw_os_error().is_none() && error.get_ref().is_none_or(|inner| !inner.is::<Fault>());
+    if is_theirs { refuse(entry, &format!("cannot be taken: {error}")).into() } else { cannot_send(error) }
 }
 
 fn unreadable(error: io::Error) -> anyhow::Error {

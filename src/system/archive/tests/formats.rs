@@ -106,6 +106,9 @@ fn a_zip_archive_that_says_two_things_is_refused() {
     assert_no_zip(&zipped(&[Entry { size: Some(30), ..one() }]), "shorter than the directory says");
     assert_no_zip(&zipped(&[Entry { crc: Some(1), ..one() }]), "checksum");
     assert_no_zip(&zipped(&[Entry { flags: 1, ..one() }]), "encrypted");
+    assert_no_zip(&zipped(&[Entry { mode: 0o010_644, ..entry("a/pipe", "") }]), "`a/pipe` is a named pipe");
+    assert_no_zip(&zipped(&[Entry { mode: 0o060_644, ..entry("disk", "") }]), "`disk` is a device");
+    assert_no_zip(&zipped(&[entry("a/../../b", "x")]), "`a/../../b` cannot be taken");
     assert_no_zip(&zipped(&[Entry { local: Some("b"), ..one() }]), "not what the directory says");
     assert_no_zip(&zipped(&[Entry { packed: Some(vec![0xff; 9]), ..one() }]), "damaged");
     assert_no_zip(&zipped(&[Entry { size: Some(u32::MAX - 1), ..one() }]), "grows more than");
