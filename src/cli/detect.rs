@@ -9,8 +9,8 @@ use serde_json::json;
 use super::{Verb, answer::Answer, context::Context, policy::Policy, release::named};
 use crate::{
     domain::fault::{Code, Fault},
-    operation::inspect::{Lacking, inspect, lacking},
-    project::detect::App,
+    operation::inspect::{Lacking, inspect, lacking, misfits},
+    project::{detect::App, fit::Misfit},
     system::source,
 };
 
@@ -42,7 +42,7 @@ impl Verb for DetectArgs {
             bail!(Fault::new(Code::InvalidSource, "the source says more about itself than is read"));
         }
         let app: App = serde_json::from_slice(&bytes).context("reading what the source is")?;
-        Ok(answer(&app, &lacking(&app)))
+        Ok(answer(&app, &lacking(&app), &misfits(&app)))
     }
 }
 
@@ -51,7 +51,7 @@ pub(super) fn serve(path: &Path) -> bool {
     source::told(inspect(path).and_then(|app| source::answer(&serde_json::to_vec(&app)?)))
 }
 
-fn answer(app: &App, lacking: &[Lacking]) -> Answer {
+fn answer(app: &App, lacking: &[Lacking], misfits: &[Misfit]) -> Answer {
     let mut lines: Vec<(&str, String)> = Vec::new();
     let recipe = &app.recipe;
     if !recipe.framework.is_empty() {
@@ -77,6 +77,9 @@ fn answer(app: &App, lacking: &[Lacking]) -> Answer {
         let advice = missing.advice.map(|advice| format!("    {advice}")).unwrap_or_default();
         lines.push(("missing", format!("{}{advice}", missing.program)));
     }
+    lines.extend(
+        misfits.iter().map(|m| ("unfit", format!("{} {}    {}", m.wanted.program, m.installed, m.advice()))),
+    );
     lines.extend(app.why.iter().map(|fact| ("because", fact.clone())));
     let mut text = String::new();
     let mut last = "";
@@ -87,7 +90,11 @@ fn answer(app: &App, lacking: &[Lacking]) -> Answer {
     }
     let missing: Vec<_> =
         lacking.iter().map(|m| json!({ "program": m.program, "advice": m.advice })).collect();
-    let data = json!({ "app": app, "missing": missing });
+    let unfit = misfits.iter().map(|m| {
+        json!({ "program": m.wanted.program, "wanted": m.wanted.version, "from": m.wanted.from,
+                "installed": m.installed.to_string(), "refused": m.is_needed(), "advice": m.advice() })
+    });
+    let data = json!({ "app": app, "missing": missing, "unfit": unfit.collect::<Vec<_>>() });
     let answer = Answer::new(text.trim_end(), data).warn(app.warnings.iter().cloned());
     match lacking.first().and_then(|missing| missing.advice) {
         Some(advice) => answer.next(advice),

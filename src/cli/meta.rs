@@ -143,7 +143,8 @@ A source may say in `hostkit.toml` how it is run. Flags come before it; what it 
   install = \"npm ci\"            # a command, or a list of them; [] is none
   build = [\"npm run css\", \"npm run build\"]
   output = \"dist\"               # what nginx serves, when it is not found
-  release = \"node migrate.js\"   # once before the release runs: changes the database
+  release = \"node migrate.js\"   # once before the release runs: changes the database; with a bound:
+                                # release = { command = \"node migrate.js\", timeout = 1800 }
   start = \"node server.js\"      # words, or an array of them; no shell; $PORT is filled in
   strategy = \"restart\"          # when it cannot run twice; without it \"rolling\"
   spa = true                    # static: an unknown path gets index.html

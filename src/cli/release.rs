@@ -158,6 +158,7 @@ pub(super) fn upload(args: DeployArgs, cx: &mut Context) -> Result<Answer> {
                 start: args.runtime.start(),
                 artifact: args.from.artifact.is_some(),
             },
+            commit: None,
             terms: args.build.terms(),
             skip_migrate: args.skip_migrate,
             override_rails: args.override_ratelimit,

@@ -17,3 +17,4 @@ pub mod secret;
 pub mod shared_dir;
 pub mod sql_name;
 pub mod veil;
+pub mod version;

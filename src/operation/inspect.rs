@@ -10,10 +10,11 @@ use crate::{
         fault::{Code, Fault},
     },
     project::{
-        detect::{App, Asked, detect},
+        detect::{App, Asked, Wanted, detect},
+        fit::Misfit,
         toolchain,
     },
-    system::{exec, tree::Tree},
+    system::{exec, programs, tree::Tree},
 };
 
 /// A program that an application needs and the host does not have.
@@ -45,6 +46,15 @@ pub fn lacking(app: &App) -> Vec<Lacking> {
     let missing =
         programs.into_iter().filter(|name| !toolchain::names(name).iter().any(|n| exec::locate(n).is_some()));
     missing.map(|program| Lacking { advice: toolchain::advice(&program), program }).collect()
+}
+
+/// The programs that are of another version than it asks for.
+pub fn misfits(app: &App) -> Vec<Misfit> {
+    let misfit = |wanted: &Wanted| {
+        let path = toolchain::names(&wanted.program).iter().find_map(|name| exec::locate(name))?;
+        Misfit::between(wanted, programs::version(&path)?)
+    };
+    app.wants.iter().filter_map(misfit).collect()
 }
 
 /// The name that a command calls; nothing where it is a path of the release's.

@@ -14,6 +14,7 @@ use crate::{
     project::{
         Launch, ProjectSpec, Recipe,
         detect::{self, App, Asked},
+        fit::Misfit,
         process::Process,
         toolchain,
     },
@@ -44,6 +45,20 @@ pub(super) fn recognise(spec: &ProjectSpec, tree: &Tree, said: Asked) -> Result<
         artifact: said.artifact,
     };
     detect::detect(tree, &asked)
+}
+
+/// Refuses a source that needs another version of a program than is there; warns where it only asks.
+pub(super) fn fit(host: &Host, app: &mut App) -> Result<()> {
+    for wanted in &app.wants {
+        let Ok(path) = program(host, &wanted.program) else { continue };
+        let Some(version) = host.programs.version(&HostPath::fixed(path)) else { continue };
+        match Misfit::between(wanted, version) {
+            Some(misfit) if misfit.is_needed() => bail!(misfit.fault()),
+            Some(misfit) => app.warnings.push(format!("{}: {}", misfit.words(), misfit.advice())),
+            None => {}
+        }
+    }
+    Ok(())
 }
 
 /// Finds the program of a tree that is built, and adds the links it needs.
@@ -90,6 +105,7 @@ pub(super) fn prepare(host: &Host, spec: &ProjectSpec, tree: &Tree, app: App) ->
         processes,
         drain: app.health.drain,
         fpm,
+        commit: None,
     };
     Ok(Ready { launch, recipe: app.recipe, shared: app.shared, why: app.why, warnings: app.warnings })
 }

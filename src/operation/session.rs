@@ -152,6 +152,11 @@ impl Session<'_> {
             self.host.systemd.forget(&unit)?;
             self.host.root.remove(&begun)?;
         }
+        // With the key that it was fetched with. Who fetches may still be at it.
+        if self.host.root.meta(&name.fetched())?.is_some() {
+            self.host.systemd.forget(&name.fetch_unit())?;
+            self.host.root.shred(&name.fetched())?;
+        }
         // What a migration has begun nobody waits for any more.
         if invocation(&self.host.root, &name.release_unit())?.is_some() {
             self.host.systemd.stop(&name.release_unit())?;

@@ -31,6 +31,8 @@ pub struct AppConfig {
     pub output: Option<String>,
     /// What changes the database before the release runs, one after the other; an empty list is nothing.
     pub release: Option<Vec<StartCommand>>,
+    /// How long each of these may take, in seconds.
+    pub release_timeout: Option<u32>,
     /// What to start.
     pub start: Option<StartCommand>,
     /// What else runs.
@@ -101,13 +103,15 @@ impl AppConfig {
         if let (Some(_), Some(start)) = (&web, top.get("start")) {
             return Err(start.fault("`start` and `web` in [processes] say the same; leave one out"));
         }
+        let release = top.get("release").map(|value| release(&value)).transpose()?.unwrap_or_default();
         let config = Self {
             runtime: top.get("runtime").map(|value| runtime(&value)).transpose()?,
             framework: top.get("framework").map(|value| framework(&value)).transpose()?,
             install: top.get("install").map(|value| commands(&value)).transpose()?,
             build: top.get("build").map(|value| commands(&value)).transpose()?,
             output: top.get("output").map(|value| output(&value)).transpose()?,
-            release: top.get("release").map(|value| commands(&value)).transpose()?,
+            release: release.0,
+            release_timeout: release.1,
             start: top.get("start").map(|value| start(&value)).transpose()?.or(web),
             processes,
             strategy: top.get("strategy").map(|value| strategy(&value)).transpose()?,
@@ -160,6 +164,21 @@ fn commands(value: &Value<'_>) -> Result<Vec<StartCommand>, Fault> {
         Shape::List => value.list()?.iter().map(start).collect(),
         Shape::Other => Err(value.mismatch("a command or a list of commands")),
     }
+}
+
+/// Either the commands, or a table with them and how long each may take.
+fn release(value: &Value<'_>) -> Result<(Option<Vec<StartCommand>>, Option<u32>), Fault> {
+    if value.shape() != Shape::Other {
+        return Ok((Some(commands(value)?), None));
+    }
+    let table = value.table("a command, a list of commands or a table")?;
+    table.allow(&["command", "timeout"])?;
+    let seconds = |value: Value<'_>| match u32::try_from(value.integer()?) {
+        Ok(number @ 1..=86_400) => Ok(number),
+        _ => Err(value.fault("`timeout` is a number of seconds from 1 to 86400")),
+    };
+    let command = table.get("command").map(|value| commands(&value)).transpose()?;
+    Ok((command, table.get("timeout").map(seconds).transpose()?))
 }
 
 fn start(value: &Value<'_>) -> Result<StartCommand, Fault> {

@@ -108,11 +108,11 @@ pub struct App {
 
 /// Decides what the source is.
 pub fn detect(files: &dyn Files, asked: &Asked) -> anyhow::Result<App> {
-    let config = match files.read(AppConfig::FILE, AppConfig::LIMIT + 1)? {
+    let config = match said(files, AppConfig::FILE, AppConfig::LIMIT + 1)? {
         Some(bytes) => AppConfig::parse(&bytes)?,
         None => AppConfig::default(),
     };
-    let procfile = files.read(Procfile::FILE, Procfile::LIMIT + 1)?;
+    let procfile = said(files, Procfile::FILE, Procfile::LIMIT + 1)?;
     let procfile = procfile.as_deref().map(Procfile::parse).transpose()?;
     let given = Given { asked, config: &config, procfile: procfile.as_ref() };
 
@@ -132,12 +132,28 @@ pub fn detect(files: &dyn Files, asked: &Asked) -> anyhow::Result<App> {
         }
         (None, Start::Unknown(fault)) => return Err(fault.into()),
     };
-    let recipe = recipe(files, &given, draft.recipe, &mut draft.notes)?;
+    let mut recipe = recipe(files, &given, draft.recipe, &mut draft.notes)?;
     let processes = processes(&given)?;
+    let is_whole = given.config.install.is_some() || recipe.install.is_empty();
+    if !draft.lean.is_empty() && !is_whole && is_lean(&recipe, start.as_ref(), &processes, workdir) {
+        recipe.install = draft.lean;
+        draft.notes.why("what it depends on for development is left out: nothing is built");
+    }
     let mut shared = config.shared;
     for own in draft.shared {
         if !shared.iter().any(|dir| dir.overlaps(&own)) {
             shared.push(own);
+        }
+    }
+    if draft.runtime == Runtime::Static {
+        if !shared.is_empty() {
+            let what =
+                "`shared` in hostkit.toml does nothing for a static site: nginx serves its release alone";
+            draft.notes.warn(what);
+        }
+        if !processes.is_empty() {
+            let names: Vec<&str> = processes.iter().map(|process| process.name.as_str()).collect();
+            draft.notes.warn(format!("a static site runs nothing, so this is not run: {}", names.join(", ")));
         }
     }
     let health = HealthConfig { path: config.health.path.or(draft.health_path), ..config.health };
@@ -191,6 +207,7 @@ fn recipe(
     let said = |tool: &str, commands: &[StartCommand]| -> Vec<Migration> {
         commands.iter().map(|command| Migration { tool: tool.to_owned(), command: command.clone() }).collect()
     };
+    recipe.migration_timeout = config.release_timeout;
     let procfile = given.procfile.map(Procfile::release).transpose()?.flatten();
     if let Some(release) = &config.release {
         notes.why("hostkit.toml says how to migrate");
@@ -202,6 +219,28 @@ fn recipe(
         recipe.migrations = migrations::find(files, notes)?;
     }
     Ok(recipe)
+}
+
+/// A file in which the project says what it is. One that is there and cannot be read says something too.
+fn said(files: &dyn Files, name: &str, limit: usize) -> anyhow::Result<Option<Vec<u8>>> {
+    let bytes = files.read(name, limit)?;
+    if bytes.is_none() && files.list(".").iter().any(|entry| entry == name) {
+        let message = format!("{name} is there and is no file of the source that could be read");
+        let fault = Fault::new(Code::InvalidConfig, message);
+        return Err(fault.next(format!("put a plain file there: ls -l {name}")).into());
+    }
+    Ok(bytes)
+}
+
+/// Whether nothing is left to be done with what an application depends on for development. What somebody
+/// says to run may need anything; `node FILE` needs nothing of that.
+fn is_lean(recipe: &Recipe, start: Option<&StartCommand>, processes: &[Process], workdir: Workdir) -> bool {
+    let is_node = |command: &StartCommand| command.program().as_literal().is_some_and(|word| word == "node");
+    recipe.build.is_empty()
+        && recipe.migrations.is_empty()
+        && workdir == Workdir::App
+        && start.is_some_and(is_node)
+        && processes.iter().all(|process| is_node(&process.command))
 }
 
 /// Those of `hostkit.toml` and those of the Procfile that it does not name.

@@ -5,6 +5,7 @@ pub mod config;
 pub mod database;
 pub mod detect;
 pub mod example;
+pub mod fit;
 pub mod fpm;
 pub mod framework;
 mod health;

@@ -33,7 +33,9 @@ impl<'a> Procfile<'a> {
 
     /// Understands the content of the file. Commands are only looked at when they are asked for.
     pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, Fault> {
-        let source = Source::new(Self::FILE, bytes, Self::LIMIT)?;
+        // Many an editor begins a file with one.
+        let source =
+            Source::new(Self::FILE, bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes), Self::LIMIT)?;
         let mut processes: Vec<Process<'a>> = Vec::new();
         let mut offset = 0;
         for (number, line) in (1..).zip(source.text.split_inclusive('\n')) {

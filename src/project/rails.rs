@@ -13,7 +13,7 @@ pub struct Rails {
     pub pause: bool,
     /// How long a new release is watched for crashing again and again, in minutes; 0 is not at all.
     pub probation: u32,
-    /// How long a migration may take, in seconds.
+    /// How long a migration may take, in seconds; what a release says of its own counts before the usual.
     pub release_timeout: u32,
     /// Since when deploys are paused, if they are.
     pub paused: Option<String>,
@@ -34,16 +34,42 @@ pub struct Fallen {
     pub why: String,
 }
 
+impl Rails {
+    /// How long a migration may take unless somebody says otherwise, in seconds.
+    pub const RELEASE_TIMEOUT: u32 = 600;
+
+    /// How long a migration may take: as the administrator says, else as the release says, else as is usual.
+    pub fn patience(&self, said: Option<u32>) -> u32 {
+        match self.release_timeout {
+            Self::RELEASE_TIMEOUT => said.unwrap_or(Self::RELEASE_TIMEOUT),
+            given => given,
+        }
+    }
+}
+
 impl Default for Rails {
     fn default() -> Self {
         Self {
             hourly: 10,
             pause: false,
             probation: 5,
-            release_timeout: 600,
+            release_timeout: Self::RELEASE_TIMEOUT,
             paused: None,
             resumed: None,
             fallen: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_administrator_says_of_migrations_comes_before_the_release() {
+        let usual = Rails::default();
+        assert_eq!((usual.patience(None), usual.patience(Some(1800))), (Rails::RELEASE_TIMEOUT, 1800));
+        let given = Rails { release_timeout: 60, ..Rails::default() };
+        assert_eq!((given.patience(None), given.patience(Some(1800))), (60, 60));
     }
 }

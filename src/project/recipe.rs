@@ -21,6 +21,9 @@ pub struct Recipe {
     pub build: Vec<StartCommand>,
     /// Change the database to what the release expects, once, before it runs.
     pub migrations: Vec<Migration>,
+    /// How long each of these may take, in seconds, when the source says so.
+    #[serde(default)]
+    pub migration_timeout: Option<u32>,
 }
 
 /// One command of the release phase.

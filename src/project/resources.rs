@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 
 use super::{
-    ProjectSpec, builder, runs,
+    Launch, ProjectSpec, builder, runs,
     template::{LogrotateVars, NginxHostVars, Templates},
 };
 use crate::{
@@ -129,6 +129,11 @@ pub fn env(spec: &ProjectSpec) -> Result<EnvFile> {
     };
     for (key, value) in more {
         keys.insert(key.parse()?, (*value).to_owned());
+    }
+    if let Some(commit) = spec.live.as_ref().and_then(|(_, launch)| launch.commit.as_ref()) {
+        for key in Launch::COMMIT {
+            keys.insert(key.parse()?, commit.clone());
+        }
     }
     let mut sealed = BTreeMap::new();
     for service in spec.services() {

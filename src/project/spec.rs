@@ -60,6 +60,14 @@ pub struct Launch {
     /// How php-fpm serves it; `None` for what speaks HTTP itself, and for files.
     #[serde(default)]
     pub fpm: Option<Fpm>,
+    /// The commit that it was made from, where that is known.
+    #[serde(default)]
+    pub commit: Option<String>,
+}
+
+impl Launch {
+    /// The variables that name its commit, as others call them too.
+    pub const COMMIT: [&str; 2] = ["GIT_SHA", "SOURCE_VERSION"];
 }
 
 /// How far a project has come in handing over from one release, or one environment, to the next.

@@ -23,6 +23,7 @@ pub mod nginx;
 pub mod objects;
 pub mod postgres;
 pub mod process;
+pub mod programs;
 pub mod redis;
 pub mod seal;
 pub mod source;
@@ -49,6 +50,7 @@ pub use self::{
     nginx::Nginx,
     objects::{Buckets, Objects},
     postgres::Postgres,
+    programs::Programs,
     redis::Redis,
     systemd::{Systemd, UnitStatus},
     tripwire::Tripwire,
@@ -71,6 +73,8 @@ pub struct Host {
     pub redis: Box<dyn Redis>,
     /// What listens, and what answers.
     pub net: Box<dyn Net>,
+    /// The programs that are installed.
+    pub programs: Box<dyn Programs>,
     /// Copies of what projects store.
     pub copies: Box<dyn Copies>,
     /// The database server.
@@ -102,6 +106,7 @@ impl Host {
             nginx: Box::new(nginx::Running),
             redis: Box::new(redis::Servers::default()),
             net: Box::new(net::Loopback),
+            programs: Box::new(programs::Installed),
             copies: Box::new(backup::Programs),
             postgres: Box::new(postgres::Server::default()),
             buckets: Box::new(objects::Garage::new(

@@ -48,6 +48,7 @@ fn exactly_what_was_asked_for_is_fetched_with_the_projects_own_key() {
     vps.expect_answer("blog", "second");
     let sources = vps.releases("blog");
     assert!(sources[0]["source"].as_str().unwrap().ends_with(commit.trim()), "{}", sources[0]);
+    vps.sh(&format!("grep -q \"GIT_SHA='{}'\" /home/blog/.env", commit.trim())).ok();
     // Nothing of it stays, and nobody but root has the key.
     let left = "! ls /var/lib/hostkit/blog.fetched && ! ls /tmp/ran && \
                 test -z \"$(find /etc/hostkit/secrets -name '*.deploy-key' ! -perm 600)\"";
@@ -63,6 +64,17 @@ fn a_repository_that_does_not_let_the_project_in_says_how_it_would() {
     vps.hostkit(["project", "create", "blog"]).ok();
     vps.sh(FORGE).ok();
     vps.hostkit(["deploy", "blog", "--git", ADDRESS]).refused(8, "FETCH_FAILED").says("hostkit git key blog");
+    // With a key that the repository does not know: the key does not stay where the account could read it.
+    vps.hostkit(["git", "key", "blog"]).ok();
+    vps.hostkit(["deploy", "blog", "--git", ADDRESS]).refused(8, "FETCH_FAILED");
+    vps.sh("! ls /var/lib/hostkit/blog.fetched").ok();
+    // Nor when whoever fetched has died; the next command that changes the project sees to it.
+    vps.sh(
+        "install -d -o blog -m 0700 /var/lib/hostkit/blog.fetched; echo x >/var/lib/hostkit/blog.fetched/key",
+    )
+    .ok();
+    vps.hostkit(["env", "set", "blog", "A=b"]).ok();
+    vps.sh("! ls /var/lib/hostkit/blog.fetched").ok();
     for address in ["ext::touch /tmp/ran", "file:///home/forge/shop", "/home/forge/shop", "--upload-pack=x"] {
         let call = vps.hostkit(["deploy", "blog", &format!("--git={address}")]).run();
         assert_ne!(call.code, 0, "{address}");

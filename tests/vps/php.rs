@@ -68,7 +68,9 @@ fn php_is_handed_over_under_load_and_runs_nothing_that_was_uploaded() {
     vps.expect_answer("blog", "Version 3 ");
     vps.hostkit(["restart", "blog"]).ok();
     // A release that fails stops nothing.
-    let broken = app(9).file("public/index.php", "<?php nonsense(");
+    let broken = app(9)
+        .file("public/index.php", "<?php nonsense(")
+        .file("hostkit.toml", "[health]\npath = \"/\"\ntimeout = 5\n");
     let call = vps.hostkit(["deploy", "blog", "--source", "-", "--override-ratelimit"]);
     call.stdin(broken.tar_gz()).refused(9, "UNHEALTHY").says("answered 500").says("Parse error");
     vps.expect_answer("blog", "Version 3 ");

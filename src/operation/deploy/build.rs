@@ -41,6 +41,8 @@ pub(super) struct Order<'a> {
     pub(super) recipe: &'a Recipe,
     /// The directory that the web server reads, where that is not all.
     pub(super) public: Option<&'a str>,
+    /// The commit it is made from, where that is known.
+    pub(super) commit: Option<&'a str>,
 }
 
 /// What came of a build.

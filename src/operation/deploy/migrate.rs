@@ -79,7 +79,7 @@ pub(super) fn run(
             description: format!("HostKit project {}: {}", spec.name, migration.tool),
             settings,
             argv: command.into(),
-            patience: Duration::from_secs(spec.rails.release_timeout.into()),
+            patience: Duration::from_secs(spec.rails.patience(staged.recipe.migration_timeout).into()),
         };
         migrate(session, spec, migration, &job, &veil, phase)
     });
@@ -134,7 +134,7 @@ fn migrate(
     }
     let mut fault = Fault::new(Code::ReleasePhaseFailed, message);
     if end == End::Late {
-        let twice = spec.rails.release_timeout.saturating_mul(2);
+        let twice = u32::try_from(job.patience.as_secs()).unwrap_or(u32::MAX).saturating_mul(2);
         fault = fault.next(format!("hostkit rails {} --release-timeout {twice}    # seconds", spec.name));
     }
     bail!(anyhow::Error::new(advise(fault, spec, phase)).context(state(spec)))

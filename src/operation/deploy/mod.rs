@@ -16,12 +16,14 @@ use self::{
     switch::switch,
 };
 use super::{
+    git,
     lifecycle::retire,
     probation,
     session::{Mode, Outcome, Session},
 };
 use crate::{
     domain::{name::ProjectName, release::ReleaseId},
+    event::Event,
     project::{ProjectSpec, detect::Asked},
     store::ReleaseRow,
     system::source::Source,
@@ -34,9 +36,11 @@ pub struct Upload<'a> {
     /// Where it comes from, for the records.
     pub source: String,
     /// What is fetched instead, when the source is a repository.
-    pub git: Option<super::git::Order>,
+    pub git: Option<git::Order>,
     /// What was said of the source.
     pub asked: Asked,
+    /// The commit that was fetched.
+    pub commit: Option<String>,
     /// On what terms it is built.
     pub terms: Terms,
     /// Whether the database is left as it is.
@@ -53,6 +57,7 @@ impl<'a> Upload<'a> {
             source,
             git: None,
             asked: Asked::default(),
+            commit: None,
             terms: Terms::default(),
             skip_migrate: false,
             override_rails: false,
@@ -95,6 +100,13 @@ pub fn deploy(
     let staged = match stage(session, &spec, &id, upload) {
         Ok(staged) => staged,
         Err(error) => {
+            // The key that it was fetched with is among what it has left. What went wrong first is what
+            // has to be said.
+            if upload.git.is_some()
+                && let Err(complaint) = git::clear(session, name)
+            {
+                session.ui.emit(Event::Warned { message: &format!("{complaint:#}") });
+            }
             session.host.root.shred(&name.staging(&id)).context("removing what was received")?;
             session.host.root.remove(&name.manifest(&id))?;
             rails.count(session, &error);

@@ -15,7 +15,7 @@ use crate::{
     event::Event,
     operation::{
         git,
-        launch::{prepare, recognise},
+        launch::{fit, prepare, recognise},
         secrets::Needs,
         session::{Mode, Session},
     },
@@ -86,6 +86,7 @@ pub(super) fn stage(
         Some(order) => {
             fetched = git::fetch(session, spec, order)?;
             upload.source = format!("{} {}", order.address, fetched.commit);
+            upload.commit = Some(fetched.commit.clone());
             &mut fetched.archive
         }
         None => &mut *upload.archive,
@@ -106,7 +107,8 @@ pub(super) fn stage(
     process::keep_going()?;
 
     let tree = Tree::new(session.host.root.open_dir(&place)?);
-    let app = recognise(spec, &tree, upload.asked.clone())?;
+    let mut app = recognise(spec, &tree, upload.asked.clone())?;
+    fit(&session.host, &mut app)?;
     let detail = format!("{} ({})", app.runtime, app.why.join("; "));
     session.ui.emit(Event::Finished { what: "detect", detail: &detail, ms: 0 });
     let needs = Needs::of(&tree, &app.env_required, &app.env_generated)?.unmet(session, spec)?;
@@ -125,12 +127,18 @@ pub(super) fn stage(
         }
         manifest
     } else {
-        let built = build(session, spec, &Order { id, group, recipe: &recipe, public }, &upload.terms)?;
+        let built = build(
+            session,
+            spec,
+            &Order { id, group, recipe: &recipe, public, commit: upload.commit.as_deref() },
+            &upload.terms,
+        )?;
         began = built.ended;
         built.manifest
     };
     let mode = if public.is_some() { 0o751 } else { 0o750 };
-    let ready = prepare(&session.host, spec, &tree, app)?;
+    let mut ready = prepare(&session.host, spec, &tree, app)?;
+    ready.launch.commit.clone_from(&upload.commit);
     session.host.root.set_attr(&place, Attr { uid: 0, gid: group, mode })?;
     session.host.root.replace(&spec.name.manifest(id), manifest.to_text().as_bytes(), Attr::root(0o600))?;
     session.host.root.sync(&place)?;

@@ -1,9 +1,16 @@
-//! Applications in PHP: who serves what, and who may read it.
+//! Applications in PHP: who serves what, and who may read it. And what a release is told besides.
 
 use std::os::unix::fs::PermissionsExt;
 
-use super::scene::{Scene, deployed, provisioned_bare, put};
-use crate::{operation::session::Session, system::Tripwire};
+use super::scene::{Scene, archive, deployed, provisioned_bare, put};
+use crate::{
+    domain::fault::{Code, Fault},
+    operation::{
+        deploy::{Upload, deploy},
+        session::Session,
+    },
+    system::{Tripwire, source::Stream},
+};
 
 /// A front controller beside what is nobody's business, in version `version`.
 fn application(session: &mut Session<'_>, version: &str) -> anyhow::Result<()> {
@@ -105,4 +112,42 @@ fn a_deploy_of_php_that_dies_anywhere_is_undone_or_done() {
             other(&after)
         );
     }
+}
+
+#[test]
+fn a_version_that_does_not_fit_is_said_before_anything_is_built() {
+    let scene = Scene::after(&[provisioned_bare]);
+    std::fs::write(scene.real("/usr/bin/node"), "v18.19.0").unwrap();
+    let package = |engine: &str| format!(r#"{{"main":"index.js","engines":{{"node":"{engine}"}}}}"#);
+    let try_it = |package: &str, pin: &str| {
+        scene.act(|s| put(s, &[("index.js", ""), ("package.json", package), (".nvmrc", pin)]))
+    };
+    let error = try_it(&package(">=20"), "").unwrap_err();
+    let fault = error.chain().find_map(|e| e.downcast_ref::<Fault>()).unwrap();
+    assert_eq!(fault.code, Code::ProgramMissing);
+    assert!(fault.message.contains("node >=20 (engines in package.json), and node 18.19.0 is installed"));
+    assert_eq!(fault.next, ["npm install --global node@20"]);
+    assert!(!scene.real("/home/blog/app").exists(), "nothing is live, as before");
+    // What somebody has pinned is asked for, and does not keep it from being deployed.
+    let (_, deployed) = try_it("{}", "22").unwrap();
+    assert!(deployed.warnings.iter().any(|w| w.contains("node 22 (.nvmrc)")), "{:?}", deployed.warnings);
+}
+
+#[test]
+fn a_process_is_told_the_commit_it_was_made_from() {
+    let scene = Scene::after(&[provisioned_bare]);
+    let commit = |commit: Option<&str>| {
+        scene.act(|s| {
+            let mut stream =
+                Stream(archive(&[("index.js", commit.unwrap_or_default()), ("package.json", "{}")]));
+            let commit = commit.map(str::to_owned);
+            let mut upload = Upload { commit, ..Upload::new(&mut stream, "a test".into()) };
+            deploy(s, &"blog".parse()?, &mut upload).map(drop)
+        })
+    };
+    commit(Some("0123abcd")).unwrap();
+    let env = read(&scene, "/home/blog/.env");
+    assert!(env.contains("GIT_SHA='0123abcd'\n") && env.contains("SOURCE_VERSION='0123abcd'\n"), "{env}");
+    commit(None).unwrap();
+    assert!(!read(&scene, "/home/blog/.env").contains("GIT_SHA"), "it is not known of this one");
 }

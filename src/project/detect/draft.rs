@@ -49,6 +49,9 @@ pub(super) struct Draft {
     pub(super) spa: bool,
     pub(super) health_path: Option<String>,
     pub(super) recipe: Recipe,
+    /// What installs instead when nothing is built and no database is changed: nobody needs the
+    /// dependencies for that.
+    pub(super) lean: Vec<StartCommand>,
     /// Directories that are written to while it runs.
     pub(super) shared: Vec<SharedDir>,
     pub(super) wants: Vec<Wanted>,
@@ -69,6 +72,7 @@ impl Draft {
             spa: false,
             health_path: None,
             recipe,
+            lean: Vec::new(),
             shared: Vec::new(),
             wants: Vec::new(),
             generated: Vec::new(),

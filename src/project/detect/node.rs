@@ -46,7 +46,10 @@ impl<'a> Project<'a> {
             manager.check(self.files, &self.package, &mut draft.notes)?;
             draft.recipe.lockfiles = manager.lockfiles(self.files);
             draft.recipe.installed = vec!["node_modules".to_owned()];
-            draft = draft.installs(&manager.install())?;
+            draft = draft.installs(&manager.install(true))?;
+            if self.is_lean() {
+                draft.lean = vec![super::draft::command(&manager.install(false))?];
+            }
         }
         if let Some(found) = made.iter().find(|path| brought && self.files.is_file(path)) {
             draft.notes.why(format!("{found} is in the source"));
@@ -61,6 +64,28 @@ impl<'a> Project<'a> {
             draft = draft.builds(&manager.run("build"))?;
         }
         Ok(draft)
+    }
+}
+
+impl Project<'_> {
+    /// Whether it runs without what it depends on for development, as far as one can see: nothing that is
+    /// done while it is installed or started is among that.
+    fn is_lean(&self) -> bool {
+        const STEPS: [&str; 7] =
+            ["preinstall", "install", "postinstall", "prepare", "prestart", "start", "poststart"];
+        let steps: Vec<&str> = STEPS.iter().filter_map(|name| self.package.script(name)).collect();
+        let mut programs = self.package.for_development().peekable();
+        programs.peek().is_some()
+            && !["preinstall", "install", "postinstall", "prepare"]
+                .iter()
+                .any(|name| self.package.script(name).is_some())
+            && !programs.any(|name| {
+                // `ts-node` of `@scope/ts-node`; the program of `typescript` has another name.
+                let program = name.rsplit('/').next().unwrap_or(name);
+                steps
+                    .iter()
+                    .any(|step| step.contains(program) || name == "typescript" && step.contains("tsc"))
+            })
     }
 }
 

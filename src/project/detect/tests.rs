@@ -251,11 +251,89 @@ fn what_hostkit_toml_says_arrives() {
     let text =
         "spa = true\nshared = ['uploads']\nhealth = { path = '/up', timeout = 5 }\nenv.required = ['KEY']";
     let app = found(&[("hostkit.toml", text), ("index.html", "")]);
-    assert!(app.spa && app.warnings.is_empty());
+    assert!(app.spa && app.warnings[0].contains("does nothing for a static site"));
     assert_eq!((app.health.path.as_deref(), app.health.timeout), (Some("/up"), Some(5)));
     assert_eq!((app.shared[0].as_str(), app.env_required[0].as_str()), ("uploads", "KEY"));
     assert_eq!(found(&[("hostkit.toml", "spa = true"), ("app.py", "")]).warnings.len(), 1);
     assert_eq!(fault(&[("hostkit.toml", "x = 1")], &Asked::default()).code, Code::InvalidConfig);
+}
+
+#[test]
+fn a_file_that_says_what_it_is_and_cannot_be_read_is_not_nothing() {
+    /// A source in which that is a link out of it, or a fifo.
+    struct Odd(&'static str);
+    impl Files for Odd {
+        fn read(&self, path: &str, _limit: usize) -> anyhow::Result<Option<Vec<u8>>> {
+            Ok((path == "index.html").then(Vec::new))
+        }
+        fn is_file(&self, path: &str) -> bool {
+            path == "index.html"
+        }
+        fn is_dir(&self, _path: &str) -> bool {
+            false
+        }
+        fn is_executable(&self, _path: &str) -> bool {
+            false
+        }
+        fn list(&self, _path: &str) -> Vec<String> {
+            vec!["index.html".to_owned(), self.0.to_owned()]
+        }
+    }
+    for name in ["hostkit.toml", "Procfile"] {
+        let fault: Fault = detect(&Odd(name), &Asked::default()).unwrap_err().downcast().unwrap();
+        assert_eq!(fault.code, Code::InvalidConfig);
+        assert!(fault.message.contains(&format!("{name} is there and is no file")), "{fault}");
+    }
+    assert!(detect(&Odd("README.md"), &Asked::default()).is_ok());
+}
+
+#[test]
+fn what_a_static_site_cannot_have_is_said() {
+    let app = found(&[("index.html", ""), ("hostkit.toml", "shared = ['a']\n[processes]\ntidy = './tidy'")]);
+    assert!(app.warnings[0].contains("`shared`") && app.warnings[1].ends_with("is not run: tidy"), "{app:?}");
+}
+
+#[test]
+fn what_is_for_development_is_left_out_where_nothing_needs_it() {
+    let install = |package: &str, more: &[(&str, &str)]| {
+        let files = [&[("package.json", package), ("index.js", "")][..], more].concat();
+        found(&files).recipe.install[0].to_string()
+    };
+    let with = |more: &str| {
+        format!(r#"{{"dependencies":{{"express":"4"}},"devDependencies":{{"tsx":"4","knex":"3"}}{more}}}"#)
+    };
+    assert!(install(&with(""), &[]).ends_with("--omit=dev"));
+    assert!(install(&with(r#","scripts":{"start":"node index.js"}"#), &[]).ends_with("--omit=dev"));
+    for more in [
+        r#","scripts":{"build":"tsc"}"#,
+        r#","scripts":{"start":"tsx index.ts"}"#,
+        r#","scripts":{"start":"node --import tsx index.js"}"#,
+        r#","scripts":{"prepare":"husky"}"#,
+    ] {
+        assert!(install(&with(more), &[]).ends_with("--include=dev"), "{more}");
+    }
+    for file in [("knexfile.js", ""), ("Procfile", "worker: tsx work.ts"), ("hostkit.toml", "build = 'make'")]
+    {
+        assert!(install(&with(""), &[file]).ends_with("--include=dev"), "{file:?}");
+    }
+}
+
+#[test]
+fn a_mark_at_the_beginning_of_a_procfile_is_no_name() {
+    assert_eq!(start(&found(&[("Procfile", "\u{feff}web: a")])), "a");
+}
+
+#[test]
+fn how_long_a_migration_may_take_can_stand_beside_it() {
+    let recipe = |toml: &str| found(&[("hostkit.toml", toml), ("app.py", "")]).recipe;
+    let both = recipe("[release]\ncommand = ['a', 'b']\ntimeout = 1800");
+    assert_eq!((both.migrations.len(), both.migration_timeout), (2, Some(1800)));
+    assert_eq!(recipe("release = 'a'").migration_timeout, None);
+    // The tool's own command stays.
+    let tool = found(&[("hostkit.toml", "release.timeout = 60"), ("app.py", ""), ("alembic.ini", "")]).recipe;
+    assert_eq!((tool.migrations[0].tool.as_str(), tool.migration_timeout), ("Alembic", Some(60)));
+    let fault = fault(&[("hostkit.toml", "release.timeout = 0")], &Asked::default());
+    assert!(fault.message.contains("from 1 to 86400"), "{fault}");
 }
 
 #[test]

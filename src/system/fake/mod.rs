@@ -7,6 +7,7 @@ mod copies;
 mod firewall;
 pub mod objects;
 pub mod postgres;
+mod programs;
 mod redis;
 mod systemd;
 mod web;
@@ -169,6 +170,7 @@ impl World {
             nginx: Box::new(fake()),
             redis: Box::new(fake()),
             net: Box::new(fake()),
+            programs: Box::new(fake()),
             copies: Box::new(fake()),
             postgres: Box::new(fake()),
             buckets: Box::new(fake()),

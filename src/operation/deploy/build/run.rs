@@ -19,7 +19,7 @@ use crate::{
     },
     event::Event,
     operation::{secrets, session::Session},
-    project::{ProjectSpec, Recipe, builder::Builder, toolchain},
+    project::{Launch, ProjectSpec, Recipe, builder::Builder, toolchain},
     system::{
         Attr, Host,
         build::{Bounds, Ending, Job},
@@ -52,7 +52,7 @@ impl Bench {
         let staging = name.staging(order.id);
         let tree = Tree::new(session.host.root.open_dir(&staging)?);
         tree.give(builder.uid)?;
-        let environment = environment(session, spec, order.id, terms)?;
+        let environment = environment(session, spec, order, terms)?;
         let path = name.build_env();
         session.host.root.replace(&path, environment.to_string().as_bytes(), Attr::root(0o600))?;
         session.host.root.remove(&name.build_cancelled())?;
@@ -230,7 +230,13 @@ fn missing(program: &str) -> Fault {
 
 /// What the commands of a build are told: where they are and where their caches lie, and nothing of the
 /// project's but the secrets that were asked for.
-fn environment(session: &Session<'_>, spec: &ProjectSpec, id: &ReleaseId, terms: &Terms) -> Result<EnvText> {
+fn environment(
+    session: &Session<'_>,
+    spec: &ProjectSpec,
+    order: &Order<'_>,
+    terms: &Terms,
+) -> Result<EnvText> {
+    let id = order.id;
     let place = spec.name.release(id);
     let home = spec.name.cache(spec.uid);
     let path = format!("{place}/.venv/bin:{place}/node_modules/.bin:/usr/local/bin:/usr/bin:/bin");
@@ -270,6 +276,9 @@ fn environment(session: &Session<'_>, spec: &ProjectSpec, id: &ReleaseId, terms:
     ];
     for (key, value) in pairs {
         text.set(&key.parse()?, value)?;
+    }
+    for key in order.commit.iter().flat_map(|_| Launch::COMMIT) {
+        text.set(&key.parse()?, order.commit.unwrap_or_default())?;
     }
     for key in &terms.secrets {
         if pairs.iter().any(|(own, _)| key.as_str() == *own) {

@@ -131,21 +131,31 @@ impl Manager {
         self.lockfile.into_iter().chain(also).chain(schema).map(str::to_owned).collect()
     }
 
-    /// What fetches the dependencies, those for building among them.
-    pub(super) fn install(&self) -> Vec<String> {
+    /// What fetches the dependencies, those for building among them or not.
+    pub(super) fn install(&self, dev: bool) -> Vec<String> {
         let words: &[&str] = match (self.kind, self.lockfile.is_some()) {
-            (Kind::Npm, true) => &["ci", "--include=dev", "--no-audit", "--no-fund"],
-            (Kind::Npm, false) => &["install", "--include=dev", "--no-audit", "--no-fund"],
-            (Kind::Pnpm, true) => &["install", "--frozen-lockfile", "--prefer-offline", "--prod=false"],
-            (Kind::Pnpm, false) => &["install", "--no-frozen-lockfile", "--prod=false"],
-            (Kind::Yarn, true) => {
-                &["install", "--frozen-lockfile", "--non-interactive", "--production=false"]
-            }
-            (Kind::Yarn, false) => &["install", "--non-interactive", "--production=false"],
+            (Kind::Npm, true) => &["ci", "--no-audit", "--no-fund"],
+            (Kind::Npm, false) => &["install", "--no-audit", "--no-fund"],
+            (Kind::Pnpm, true) => &["install", "--frozen-lockfile", "--prefer-offline"],
+            (Kind::Pnpm, false) => &["install", "--no-frozen-lockfile"],
+            (Kind::Yarn, true) => &["install", "--frozen-lockfile", "--non-interactive"],
+            (Kind::Yarn, false) => &["install", "--non-interactive"],
             (Kind::Berry, true) => &["install", "--immutable"],
             (Kind::Berry, false) => &["install", "--no-immutable"],
             (Kind::Bun, true) => &["install", "--frozen-lockfile"],
             (Kind::Bun, false) => &["install"],
+        };
+        // Said always: an environment that claims to be for production would decide it otherwise.
+        let extent: &[&str] = match (self.kind, dev) {
+            (Kind::Npm, true) => &["--include=dev"],
+            (Kind::Npm, false) => &["--omit=dev"],
+            (Kind::Pnpm, true) => &["--prod=false"],
+            (Kind::Pnpm, false) => &["--prod"],
+            (Kind::Yarn, true) => &["--production=false"],
+            (Kind::Yarn, false) => &["--production=true"],
+            (Kind::Bun, false) => &["--production"],
+            // Yarn 2 leaves them out only by a plugin.
+            (Kind::Berry | Kind::Bun, _) => &[],
         };
         let mut all = Vec::new();
         if self.kind == Kind::Berry {
@@ -155,7 +165,7 @@ impl Manager {
             );
         }
         all.extend(self.call.iter().cloned());
-        all.extend(words.iter().map(|word| (*word).to_owned()));
+        all.extend(words.iter().chain(extent).map(|word| (*word).to_owned()));
         all
     }
 

@@ -59,6 +59,12 @@ impl Package {
         self.dependencies().next().is_some()
     }
 
+    /// The names of the packages that it depends on for development.
+    pub(super) fn for_development(&self) -> impl Iterator<Item = &str> {
+        let table = self.content.get("devDependencies").and_then(Value::as_object);
+        table.into_iter().flat_map(|table| table.keys().map(String::as_str))
+    }
+
     /// The names of all packages it depends on.
     pub(super) fn dependencies(&self) -> impl Iterator<Item = &str> {
         let tables = TABLES.iter().filter_map(|table| self.content.get(*table)?.as_object());
