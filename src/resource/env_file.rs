@@ -48,6 +48,9 @@ pub struct Found {
     /// What that part sets although it is HostKit's.
     #[serde(default)]
     strays: BTreeSet<EnvKey>,
+    /// What HostKit set there and sets no longer.
+    #[serde(default)]
+    spare: BTreeSet<EnvKey>,
     /// The whole text, to put it back as it was.
     #[serde(default)]
     whole: Option<Sealed>,
@@ -142,7 +145,17 @@ impl Resource for EnvFile {
         let users = Some(seal(&Self::context(&project), &part)?);
         let whole = Some(seal(&Self::whole_context(&project), &text)?);
         let Attr { uid, gid, mode } = meta.attr;
-        Ok(Some(Found { keys, sealed, users, strays: part.strays(&own), whole, uid, gid, mode }))
+        Ok(Some(Found {
+            keys,
+            sealed,
+            users,
+            strays: part.strays(&own),
+            spare: text.spare(&own),
+            whole,
+            uid,
+            gid,
+            mode,
+        }))
     }
     fn compare(&self, found: &Option<Found>) -> State {
         let Some(found) = found else { return State::Missing };
@@ -152,6 +165,8 @@ impl Resource for EnvFile {
             State::Differs(format!("`{key}` is not as HostKit set it"))
         } else if let Some(key) = found.strays.first() {
             State::Differs(format!("`{key}` is HostKit's and is set again in the project's part"))
+        } else if let Some(key) = found.spare.first() {
+            State::Differs(format!("`{key}` is not set any more"))
         } else if self.users.is_some() && self.users != found.users {
             State::Differs("the project's variables change".into())
         } else if (found.uid, found.gid, found.mode) != (0, self.gid, MODE) {

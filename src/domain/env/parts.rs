@@ -26,7 +26,16 @@ const KNOWN: &[&str] = &[
     "S3_REGION",
 ];
 /// Those that are only a beginning: the project may say otherwise in its own part.
-const DEFAULTS: &[&str] = &["NODE_ENV", "HOSTNAME", "PYTHONUNBUFFERED"];
+const DEFAULTS: &[&str] = &[
+    "NODE_ENV",
+    "HOSTNAME",
+    "PYTHONUNBUFFERED",
+    "APP_ENV",
+    "RACK_ENV",
+    "RAILS_ENV",
+    "GIT_SHA",
+    "SOURCE_VERSION",
+];
 
 impl EnvKey {
     /// Whether the project may set it although HostKit does.
@@ -105,6 +114,14 @@ impl EnvText {
             .filter(|key| own.contains(key) && !key.is_default())
             .cloned()
             .collect()
+    }
+
+    /// What HostKit's part sets that HostKit sets no longer.
+    pub fn spare(&self, own: &BTreeSet<EnvKey>) -> BTreeSet<EnvKey> {
+        let Some(begin) = self.lines.iter().position(|l| l.raw() == OWN) else { return BTreeSet::new() };
+        let lines = self.lines[begin..].iter().take_while(|l| l.raw() != USERS);
+        let keys = lines.filter_map(Line::definition).map(|(key, _)| key.clone());
+        keys.filter(|key| key.is_known() && !own.contains(key)).collect()
     }
 
     /// The project's part without what it cannot set.
