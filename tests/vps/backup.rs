@@ -20,15 +20,13 @@ CREATE TABLE visits (n int CHECK (twice(n) > 0)); INSERT INTO visits VALUES (1);
 
 /// A server with a guest book that has something to lose.
 fn guest_book() -> Option<Vps> {
-    let vps = Vps::boot()?;
+    let vps = Vps::with().clients().boot()?;
     furnish(&vps);
     Some(vps)
 }
 
 /// Puts a guest book that has something to lose on a server.
 pub(crate) fn furnish(vps: &Vps) {
-    vps.sh("DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends python3-psycopg2 python3-redis >/dev/null")
-        .ok();
     vps.hostkit(["provision", "blog", "--no-storage", "--start-cmd", "python3 guestbook.py"]).ok();
     fill(vps);
     vps.deploy("blog", &app());
@@ -301,8 +299,7 @@ fn a_deleted_project_leaves_nothing_but_its_last_backup_which_comes_back_under_a
     vps.sh("cp \"$(ls /var/lib/hostkit/backups/blog.*/*.backup | tail -n 1)\" /root/last.backup && cp /etc/hostkit/master.key /root/old.key").ok();
     vps.hostkit(["project", "purge", "blog", "--confirm", "blog"]).ok();
     vps.sh("test ! -e /var/lib/hostkit/backups/blog.*").ok();
-    let Some(other) = Vps::boot() else { return };
-    other.sh("DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends python3-psycopg2 python3-redis >/dev/null").ok();
+    let Some(other) = Vps::with().clients().boot() else { return };
     for file in ["/root/last.backup", "/root/old.key"] {
         let text = vps.run(["base64", file]).ok().stdout;
         other.sh(&format!("umask 077; base64 -d > {file}")).stdin(text).ok();

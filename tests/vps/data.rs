@@ -26,10 +26,7 @@ fn node() -> Source {
 
 #[test]
 fn a_python_app_with_sqlalchemy_celery_and_boto3_works_with_its_environment_alone() {
-    let Some(vps) = Vps::with().garage().boot() else { return };
-    vps.sh("DEBIAN_FRONTEND=noninteractive apt-get install -y celery python3-sqlalchemy python3-psycopg2 \
-            python3-redis python3-boto3 >/dev/null 2>&1")
-        .ok();
+    let Some(vps) = Vps::with().garage().clients().boot() else { return };
     vps.hostkit(["init", "--with-storage"]).ok();
     vps.live("blog", &app("python"));
     vps.expect_answer("blog", "Version 1");

@@ -165,9 +165,7 @@ fn is_refusal(said: &str) -> bool {
 
 #[test]
 fn a_rotation_under_load_fails_no_request() {
-    let Some(vps) = Vps::boot() else { return };
-    vps.sh("DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends python3-psycopg2 >/dev/null")
-        .ok();
+    let Some(vps) = Vps::with().clients().boot() else { return };
     vps.hostkit(["provision", "blog", "--start-cmd", "python3 load.py"]).ok();
     let app = Source::empty().file("load.py", include_str!("inside/load.py"));
     vps.deploy("blog", &app);

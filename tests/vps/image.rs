@@ -22,6 +22,8 @@ const INSTALLED: &str = "vps-installed";
 const GARAGE: &str = "vps-garage";
 /// What applications of all kinds are made with, over the packages.
 const TOOLS: &str = "vps-tools";
+/// What Python's applications reach their data with, over the packages.
+const CLIENTS: &str = "vps-clients";
 /// The setting that names another version of PostgreSQL than the distribution's.
 const OTHER_POSTGRES: &str = "HOSTKIT_POSTGRES";
 
@@ -57,6 +59,7 @@ pub(crate) fn binary() -> Option<PathBuf> {
 pub(crate) struct Extras {
     pub(crate) garage: bool,
     pub(crate) tools: bool,
+    pub(crate) clients: bool,
 }
 
 /// Boots a server with the program installed, and with what else is wanted.
@@ -80,7 +83,11 @@ pub(crate) fn boot(binary: &Path, extras: Extras) -> Server {
         prepare_tools();
         layers.push(TOOLS);
     }
-    let installed = over(INSTALLED);
+    let (clients, installed) = (over(CLIENTS), over(INSTALLED));
+    if extras.clients {
+        prepare_clients(&clients);
+        layers.push(&clients);
+    }
     layers.push(&installed);
     Server::up(&layers)
 }
@@ -100,6 +107,22 @@ fn prepare_tools() {
     let left = server.run(&["sh", "-s"].map(str::to_owned), script);
     assert!(left.status.success(), "installing tools: {}", String::from_utf8_lossy(&left.stderr));
     server.save(TOOLS, &whole);
+}
+
+fn prepare_clients(layer: &str) {
+    static MAKING: Mutex<()> = Mutex::new(());
+    let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    let words = "apt-get install -y -qq --no-install-recommends celery python3-celery python3-sqlalchemy \
+                 python3-psycopg2 python3-redis python3-boto3";
+    let whole = key(&[&read(&root().join("install.sh")), words.as_bytes()]);
+    if server::has_layer(layer, &whole) {
+        return;
+    }
+    eprintln!("installing clients into the layer `{layer}` (once)");
+    let server = Server::up(&[&over(PACKAGES)]);
+    succeed(&server, &["apt-get", "update", "-qq"]);
+    succeed(&server, &["sh", "-c", &format!("DEBIAN_FRONTEND=noninteractive {words}")]);
+    server.save(layer, &whole);
 }
 
 fn prepare_garage() {

@@ -11,7 +11,7 @@ const BACKUPS: &str = "/var/lib/hostkit/backups";
 
 /// A server with a guest book, and a bucket with a key, made by hand.
 fn boot() -> Option<Vps> {
-    let vps = Vps::with().garage().boot()?;
+    let vps = Vps::with().garage().clients().boot()?;
     vps.hostkit(["init", "--with-storage"]).ok();
     furnish(&vps);
     for words in [

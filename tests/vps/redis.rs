@@ -282,9 +282,7 @@ def add(a, b):
 
 #[test]
 fn a_celery_worker_returns_results() {
-    let Some(vps) = Vps::boot() else { return };
-    vps.sh("DEBIAN_FRONTEND=noninteractive apt-get install -y python3-celery python3-redis >/dev/null 2>&1")
-        .ok();
+    let Some(vps) = Vps::with().clients().boot() else { return };
     vps.hostkit(["provision", "blog"]).ok();
     vps.hostkit(["provision", "shop", "--redis", "dedicated"]).ok();
     vps.write("/srv/jobs.py", CELERY);

@@ -58,6 +58,12 @@ impl Builder {
         self
     }
 
+    /// What Python's applications reach databases, Redis and buckets with.
+    pub(crate) fn clients(mut self) -> Self {
+        self.extras.clients = true;
+        self
+    }
+
     /// What applications of all kinds are made with.
     pub(crate) fn tools(mut self) -> Self {
         self.extras.tools = true;
