@@ -119,7 +119,8 @@ fn live_manifest(session: &Session<'_>, spec: &ProjectSpec) -> Result<Option<Man
 
 fn kin_of(session: &Session<'_>, spec: &ProjectSpec, manifest: Option<Manifest>) -> Result<Option<Kin>> {
     let (Some(id), Some(manifest)) = (spec.live_release(), manifest) else { return Ok(None) };
-    Ok(Some(Kin::new(session.host.root.open_dir(&spec.name.release(id))?, manifest)))
+    let Some(record) = session.host.root.meta(&spec.name.manifest(id))? else { return Ok(None) };
+    Ok(Some(Kin::new(session.host.root.open_dir(&spec.name.release(id))?, manifest, record.changed)))
 }
 
 /// The live release, whose files the new one shares where they are the same.

@@ -22,6 +22,8 @@ const INSIDE: ResolveFlags = ResolveFlags::BENEATH
 #[derive(Debug)]
 pub struct Kin {
     root: OwnedFd,
+    /// When it was sealed: what was written to later is not what was recorded.
+    sealed: (i64, i64),
     files: HashMap<String, File>,
 }
 
@@ -33,13 +35,13 @@ struct File {
 }
 
 impl Kin {
-    /// The sealed tree below `root`, which holds this.
-    pub fn new(root: OwnedFd, manifest: Manifest) -> Self {
+    /// The sealed tree below `root`, which held this at that moment.
+    pub fn new(root: OwnedFd, manifest: Manifest, sealed: (i64, i64)) -> Self {
         let files = manifest.entries.into_iter().filter_map(|entry| match entry.kind {
             Kind::File { mode, size, sha256 } => Some((entry.path, File { mode, size, sha256 })),
             _ => None,
         });
-        Self { root, files: files.collect() }
+        Self { root, sealed, files: files.collect() }
     }
 
     /// Whether it has a file of this size and mode at `path`; a look at the content may be worth while.
@@ -50,6 +52,17 @@ impl Kin {
     /// The content's digest of a file that is known.
     pub fn digest(&self, path: &str) -> Option<[u8; 32]> {
         self.files.get(path).map(|file| file.sha256)
+    }
+
+    /// The content's digest of a file that it has lent, as far as it is what was sealed.
+    pub fn lent(&self, path: &str, stat: &Stat) -> Option<[u8; 32]> {
+        let size = u64::try_from(stat.st_size).ok();
+        self.digest(path).filter(|_| !self.is_later(stat) && self.files.get(path).map(|f| f.size) == size)
+    }
+
+    /// Whether somebody has written to a file since it was sealed: somebody with root's rights.
+    fn is_later(&self, stat: &Stat) -> bool {
+        (stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or(0)) > self.sealed
     }
 
     /// Gives its file at `path` the name `name` in `dir` too, where nothing may be, if it is this very
@@ -71,7 +84,8 @@ impl Kin {
         let Ok(file) = rustix::fs::openat2(&self.root, path, flags, Mode::empty(), INSIDE) else {
             return Ok(false);
         };
-        if !is_sealed(&rustix::fs::fstat(&file)?, mode, size, gid) {
+        let stat = rustix::fs::fstat(&file)?;
+        if self.is_later(&stat) || !is_sealed(&stat, mode, size, gid) {
             return Ok(false);
         }
         match rustix::fs::linkat(&file, "", dir, name, AtFlags::EMPTY_PATH) {
