@@ -24,7 +24,7 @@ pub enum Event<'a> {
     Stepped {
         /// What was done.
         action: Action,
-        /// Kind of the thing.
+        /// What it is called: its kind, or what is done with it.
         kind: &'a str,
         /// Its name.
         name: &'a str,

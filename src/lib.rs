@@ -26,6 +26,9 @@ pub fn main() -> ExitCode {
         terminal: std::env::var_os("TERM").and_then(|name| name.into_string().ok()),
         directory: std::env::current_dir().ok(),
         editor: text("VISUAL").or_else(|| text("EDITOR")),
+        // What the log's reader is, as it says of itself. `sudo` lets neither through.
+        github: text("GITHUB_ACTIONS").is_some_and(|yes| yes == "true"),
+        gitlab: text("GITLAB_CI").is_some_and(|yes| yes == "true"),
         argv: std::env::args_os().collect(),
     };
     cli::main(environment)

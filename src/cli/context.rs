@@ -22,7 +22,7 @@ use crate::{
     project::template::Templates,
     store::Store,
     system::{Attr, Host, Tripwire, editor::Taste, invoker::Caller, process},
-    ui::{Human, Quiet, Recorder},
+    ui::{Human, Quiet, Recorder, Service},
 };
 
 /// What the process was given, read in one place.
@@ -34,12 +34,24 @@ pub(crate) struct Environment {
     pub(crate) no_color: bool,
     /// `TERM`.
     pub(crate) terminal: Option<String>,
+    /// Whether GitHub Actions reads what is said.
+    pub(crate) github: bool,
+    /// Whether GitLab CI does.
+    pub(crate) gitlab: bool,
     /// The directory the caller stands in.
     pub(crate) directory: Option<PathBuf>,
     /// `VISUAL`, or `EDITOR`.
     pub(crate) editor: Option<String>,
     /// The command line.
     pub(crate) argv: Vec<OsString>,
+}
+
+impl Environment {
+    /// Whose pipeline reads what is said, if one does: the one that was named, or the one that names itself.
+    fn pipeline(&self, cli: &Cli) -> Option<Service> {
+        let named = cli.ci.map(Into::into);
+        named.or(self.github.then_some(Service::Github)).or(self.gitlab.then_some(Service::Gitlab))
+    }
 }
 
 /// A listener that a session borrows and the context keeps.
@@ -92,22 +104,17 @@ impl Context {
         let listener = if silent {
             Listener::Quiet(Quiet::default())
         } else {
-            Listener::Human(Human::new(cli.no_color || environment.no_color, cli.ci.map(Into::into)))
+            Listener::Human(Human::new(cli.no_color || environment.no_color, environment.pipeline(cli)))
         };
         let terminal = std::io::IsTerminal::is_terminal(&std::io::stdin());
         Self {
-            environment,
             listener: Shared(Rc::new(RefCell::new(listener))),
-            caller: None,
             #[cfg(feature = "fake")]
             root: cli.root.clone(),
             json: cli.json,
             may_ask: terminal && !cli.no_input && !cli.json,
-            may_be_new: false,
-            subject: None,
-            patience: Duration::ZERO,
-            agreed: false,
             here: cli.foreground,
+            ..Self::unheard(environment)
         }
     }
 
@@ -117,6 +124,24 @@ impl Context {
         cx.listener = Shared(Rc::new(RefCell::new(Listener::Recorder(recorder))));
         (cx.may_ask, cx.agreed, cx.here) = (false, agreed, true);
         cx
+    }
+
+    /// The surroundings of work that nobody called for: nobody listens, and nobody is asked.
+    pub(super) fn unheard(environment: Environment) -> Self {
+        Self {
+            environment,
+            listener: Shared(Rc::new(RefCell::new(Listener::Quiet(Quiet::default())))),
+            caller: None,
+            #[cfg(feature = "fake")]
+            root: None,
+            json: false,
+            may_ask: false,
+            may_be_new: false,
+            subject: None,
+            patience: Duration::ZERO,
+            agreed: false,
+            here: true,
+        }
     }
 
     /// Makes the process fit to act as root.
@@ -160,7 +185,7 @@ impl Context {
     }
 
     /// Whether there is somebody to hand work over to: a service manager, and no fakes.
-    fn can_hand_over(&self) -> Result<bool> {
+    pub(super) fn can_hand_over(&self) -> Result<bool> {
         #[cfg(feature = "fake")]
         if self.root.is_some() {
             return Ok(false);

@@ -34,6 +34,7 @@ mod survive;
 mod trash;
 mod values;
 mod variables;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -43,6 +44,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use self::{answer::Answer, context::Context, policy::Policy};
 use crate::{
     domain::name::ProjectName,
+    operation::probation,
     system::{
         editor,
         source::{self, Reading},
@@ -288,13 +290,10 @@ pub(crate) fn main(env: context::Environment) -> ExitCode {
         *program = "hostkit".into();
     }
     let json_asked = argv.iter().any(|a| a == "--json");
-    let matches = match command().try_get_matches_from(argv) {
-        Ok(matches) => matches,
-        Err(error) => return report::usage(&error, json_asked),
-    };
-    let cli = match Cli::from_arg_matches(&matches) {
+    let parsed = command().try_get_matches_from(&argv).and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
-        Err(error) => return report::usage(&error, json_asked),
+        Err(error) => return report::usage(&error, json_asked, meant(&argv)),
     };
     let name = cli.command.name();
     let json = cli.json;
@@ -308,6 +307,16 @@ pub(crate) fn main(env: context::Environment) -> ExitCode {
     report::finish(name, subject, json, warnings, result)
 }
 
+/// Real calls of the command that these words begin.
+fn meant(argv: &[std::ffi::OsString]) -> &'static [&'static str] {
+    let words: Vec<&str> = argv.iter().skip(1).filter_map(|word| word.to_str()).collect();
+    let mut words = words.into_iter().filter(|word| !word.starts_with('-'));
+    let (first, second) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let both = format!("{first} {second}");
+    let known = catalogue().into_iter().find(|(name, ..)| *name == both || *name == first);
+    known.map_or_else(|| overview(first), |(_, _, calls)| calls)
+}
+
 /// The work of a child of this program that reads or edits as the caller, if this process is one: no
 /// command of anybody's, and it answers with bytes. Whether it went well.
 fn serve(argv: &[std::ffi::OsString], env: &context::Environment) -> Option<bool> {
@@ -318,6 +327,7 @@ fn serve(argv: &[std::ffi::OsString], env: &context::Environment) -> Option<bool
     }
     match (verb.to_str()?, words) {
         (survive::WORK, [name, id]) => Some(survive::work(name, id)),
+        (probation::WATCH, [name, id]) => Some(watch::watch(name, id)),
         (release::PACK, [path]) => Some(source::serve(path.as_ref(), Reading::Source)),
         (release::PACK_ARTIFACT, [path]) => Some(source::serve(path.as_ref(), Reading::Artifact)),
         (detect::LOOK, [path]) => Some(detect::serve(path.as_ref())),

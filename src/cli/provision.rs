@@ -11,7 +11,8 @@ use super::{
     answer::Answer,
     context::Context,
     policy::Policy,
-    release::{DeployArgs, named, upload},
+    release::{DeployArgs, LIVE, named, upload},
+    survive::hand_over,
 };
 use crate::{
     domain::{command::StartCommand, name::ProjectName, port::Port, runtime::Runtime},
@@ -171,6 +172,9 @@ impl Verb for ProvisionArgs {
     fn project(&self) -> Option<&ProjectName> {
         Some(&self.name)
     }
+    fn reads_stdin(&self) -> bool {
+        self.source.as_ref().is_some_and(|source| source == "-")
+    }
 
     fn run(self, cx: &mut Context) -> Result<Answer> {
         let storage = if self.without.no_storage { Ask::No } else { Ask::IfThere };
@@ -199,6 +203,7 @@ impl ProvisionArgs {
             database: !self.without.no_db,
             foreign: if self.adopt { Foreign::Adopt } else { Foreign::Refuse },
         };
+        let again = self.clone();
         let mode = if self.dry_run { Mode::DryRun } else { Mode::Run };
         let (outcome, spec, planned, store) = cx.session(mode, |session| {
             let (outcome, spec) = provision(session, &wish)?;
@@ -210,16 +215,23 @@ impl ProvisionArgs {
         match self.source {
             None => Ok(answer(outcome, &spec, storage == Ask::IfThere && store.is_none())),
             Some(source) => {
-                let deploy = DeployArgs::of(self.name, source, self.runtime);
                 let name = spec.name.clone();
-                let mut deployed = upload(deploy, cx).map_err(|e| match e.downcast_ref::<HostState>() {
+                // What has its own unit to do it in finds the project made, and has the deploy before it.
+                let ran = if cx.can_hand_over()? {
+                    hand_over(cx, &again)
+                } else {
+                    upload(DeployArgs::of(self.name, source, self.runtime), cx)
+                };
+                let mut deployed = ran.map_err(|e| match e.downcast_ref::<HostState>() {
                     Some(_) => e,
                     None => e.context(HostState(format!(
                         "`{name}` is provisioned, and the deploy changed nothing"
                     ))),
                 })?;
                 deployed.changed = true;
-                deployed.text = format!("{}\n{}", summary(outcome, &spec), deployed.text);
+                let said =
+                    deployed.text.lines().skip_while(|line| !line.starts_with(LIVE)).collect::<Vec<_>>();
+                deployed.text = format!("{}\n{}", summary(outcome, &spec), said.join("\n"));
                 Ok(deployed)
             }
         }

@@ -8,7 +8,7 @@ use super::{Verb, answer::Answer, context::Context, policy::Policy};
 use crate::{
     domain::name::ProjectName,
     operation::{
-        deploy::{resume, set_rails},
+        deploy::{rest, resume, set_rails},
         session::Mode,
     },
     project::{ProjectSpec, Rails},
@@ -65,13 +65,17 @@ impl Verb for RailsArgs {
         } else {
             Mode::Run
         };
-        let (outcome, spec) =
-            cx.session(mode, |session| set_rails(session, &self.name, |rails| self.on(rails)))?;
-        Ok(shown(&spec).outcome(outcome))
+        let (outcome, spec, rest) = cx.session(mode, |session| {
+            let (outcome, spec) = set_rails(session, &self.name, |rails| self.on(rails))?;
+            let rest = rest(session, &spec)?;
+            Ok((outcome, spec, rest))
+        })?;
+        Ok(shown(&spec, rest).outcome(outcome))
     }
 }
 
-fn shown(spec: &ProjectSpec) -> Answer {
+/// The guard rails, and why they let no deploy through if they do not.
+fn shown(spec: &ProjectSpec, rest: Option<String>) -> Answer {
     let rails = &spec.rails;
     let deploys = match rails.hourly {
         0 => "any number".to_owned(),
@@ -82,15 +86,14 @@ fn shown(spec: &ProjectSpec) -> Answer {
         0 => "none".to_owned(),
         minutes => format!("{minutes} min"),
     };
-    let mut text = format!(
-        "deploys an hour   {deploys}\npaused            {pause}\nprobation         {probation}\nmigrations        {} s",
+    let now = rest.as_deref().unwrap_or("possible");
+    let text = format!(
+        "deploys now       {now}\ndeploys an hour   {deploys}\nauto-pause        {pause}\n\
+         probation         {probation}\nmigrations        {} s",
         rails.release_timeout
     );
-    if let Some(since) = &rails.paused {
-        text.push_str(&format!("\ndeploys are paused since {since}"));
-    }
-    let answer = Answer::new(text, json!({ "rails": rails }));
-    match rails.paused {
+    let answer = Answer::new(text, json!({ "rails": rails, "rest": rest }));
+    match rest {
         Some(_) => answer.next(format!("hostkit resume {}", spec.name)),
         None => answer,
     }

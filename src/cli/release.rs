@@ -1,6 +1,9 @@
 //! `deploy`, `rollback` and `releases`.
 
-use std::{ffi::OsString, time::Duration};
+use std::{
+    ffi::OsString,
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 use clap::Args;
@@ -23,7 +26,6 @@ use crate::{
     },
     operation::{
         deploy::{Deployed, Upload, deploy, size},
-        probation::{Watched, watch},
         retreat::Data,
         rollback::{Swapped, With, foresee, go_back},
         session::{Mode, Outcome},
@@ -33,6 +35,8 @@ use crate::{
     ui::{harmless, say},
 };
 
+/// What the answer of a deploy begins with.
+pub(super) const LIVE: &str = "Live";
 /// The hidden command that reads a source with the caller's permissions.
 pub(super) const PACK: &str = "__pack";
 /// The same for what has been built.
@@ -121,7 +125,7 @@ impl Verb for DeployArgs {
 
 /// Deploys what the arguments name.
 pub(super) fn upload(args: DeployArgs, cx: &mut Context) -> Result<Answer> {
-    let mode = if args.dry_run { Mode::DryRun } else { Mode::Run };
+    let (mode, began) = (if args.dry_run { Mode::DryRun } else { Mode::Run }, Instant::now());
     let caller = cx.caller()?;
     cx.patience = patience(args.wait);
     if args.override_ratelimit {
@@ -168,22 +172,24 @@ pub(super) fn upload(args: DeployArgs, cx: &mut Context) -> Result<Answer> {
     })?;
     match planned {
         Some(plan) => Ok(Answer::planned(&plan).outcome(outcome).warn(deployed.warnings)),
-        None => Ok(answer(outcome, deployed)),
+        None => Ok(answer(outcome, deployed, began.elapsed())),
     }
 }
 
-fn answer(outcome: Outcome, done: Deployed) -> Answer {
+fn answer(outcome: Outcome, done: Deployed, took: Duration) -> Answer {
     let Deployed { spec, previous, release, why, warnings } = done;
     let (name, domain) = (&spec.name, &spec.domain);
     let text = format!(
-        "Live  http://{domain}  release {}  {} files, {}",
+        "{LIVE}  http://{domain}  release {}  {} files, {}  after {:.1} s",
         release.id,
         release.files,
-        size(release.bytes)
+        size(release.bytes),
+        took.as_secs_f64()
     );
     let data = json!({
         "release": release.id, "previous": previous, "live": release.id, "url": format!("http://{domain}"),
         "runtime": release.launch.runtime, "files": release.files, "bytes": release.bytes, "why": why,
+        "took_ms": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
     });
     let answer = Answer::new(text, data).outcome(outcome).warn(warnings);
     match previous {
@@ -212,9 +218,6 @@ pub(crate) struct RollbackArgs {
     /// Wait for somebody else who works on the project, for so many seconds
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "600")]
     wait: Option<u64>,
-    /// Only if this release is live and crashes again and again
-    #[arg(long, value_name = "RELEASE", hide = true)]
-    probation: Option<ReleaseId>,
     /// Bring this version of the environment, as `hostkit env history` lists them
     #[arg(long, value_name = "VERSION")]
     env: Option<u32>,
@@ -272,11 +275,8 @@ impl Verb for RollbackArgs {
     }
     fn run(self, cx: &mut Context) -> Result<Answer> {
         cx.patience = patience(self.wait);
-        if let Some(watched) = &self.probation {
-            return probation(cx, &self.name, watched);
-        }
         let mode = if self.dry_run { Mode::DryRun } else { Mode::Run };
-        let (with, data) = (self.with(), self.data(self.yes || cx.agreed));
+        let (with, data, began) = (self.with(), self.data(self.yes || cx.agreed), Instant::now());
         let (outcome, swapped, planned) = cx.session(mode, |session| {
             let (outcome, swapped) = go_back(session, &self.name, self.release.as_ref(), with, data)?;
             Ok((outcome, swapped, session.planned.take()))
@@ -284,25 +284,17 @@ impl Verb for RollbackArgs {
         if let Some(plan) = planned {
             return Ok(Answer::planned(&plan).outcome(outcome));
         }
-        Ok(gone_back(outcome, &swapped))
+        Ok(gone_back(outcome, &swapped, began.elapsed()))
     }
 }
 
-/// Looks at a release that went live a moment ago.
-fn probation(cx: &mut Context, name: &ProjectName, id: &ReleaseId) -> Result<Answer> {
-    Ok(match cx.session(Mode::Run, |session| watch(session, name, id))? {
-        Watched::TakenBack(swapped) => gone_back(Outcome::Changed, &swapped),
-        Watched::Well => Answer::new(format!("{id} runs well"), json!({ "release": id })),
-        Watched::Over => Answer::new(format!("{id} is not watched any more"), json!({ "release": id })),
-    })
-}
-
-fn gone_back(outcome: Outcome, swapped: &Swapped) -> Answer {
+fn gone_back(outcome: Outcome, swapped: &Swapped, took: Duration) -> Answer {
     let Swapped { spec, from, to, database } = swapped;
     let (name, domain) = (&spec.name, &spec.domain);
     let data = json!({
         "release": to.id, "previous": from.release, "live": to.id, "url": format!("http://{domain}"),
         "env": spec.env, "previous_env": from.env,
+        "took_ms": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         "checkpoint": database.as_ref().map(|restored| &restored.id),
         "safety": database.as_ref().and_then(|restored| restored.safety.as_ref()).map(|safety| &safety.id),
     });
@@ -324,7 +316,8 @@ fn gone_back(outcome: Outcome, swapped: &Swapped) -> Answer {
         Some(restored) => format!("  database of the checkpoint {}", restored.id),
         None => String::new(),
     };
-    let text = format!("Live again  http://{domain}  {release}{env}{past}");
+    let seconds = took.as_secs_f64();
+    let text = format!("Live again  http://{domain}  {release}{env}{past}  after {seconds:.1} s");
     let mut answer = Answer::new(text, data).outcome(outcome);
     if let Some(safety) = database.as_ref().and_then(|restored| restored.safety.as_ref()) {
         let back =

@@ -88,9 +88,15 @@ pub(super) struct Failure {
 }
 
 impl Failure {
+    /// What kind of failure it is.
+    pub(super) fn code(&self) -> Code {
+        self.fault.code
+    }
+
     /// What a listener is told of it.
     pub(super) fn told(&self) -> Failed<'_> {
-        Failed { code: self.fault.code.text(), message: &self.fault.message }
+        let Fault { code, message, why, next } = &self.fault;
+        Failed { code: code.text(), message, why: why.as_deref(), next: next.first().map(String::as_str) }
     }
 }
 
@@ -189,8 +195,9 @@ fn failed(
     ExitCode::from(exit)
 }
 
-/// Words that make no command. Help and version are answers, not errors.
-pub(super) fn usage(error: &clap::Error, json: bool) -> ExitCode {
+/// Words that make no command. Help and version are answers, not errors. `calls` are real calls of the command
+/// that may have been meant.
+pub(super) fn usage(error: &clap::Error, json: bool, calls: &[&str]) -> ExitCode {
     use clap::error::ErrorKind;
     let text = error.render();
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
@@ -203,16 +210,14 @@ pub(super) fn usage(error: &clap::Error, json: bool) -> ExitCode {
         Some(fault) => failed("hostkit", None, json, &[], &fault.into()),
         None if json => {
             let message = text.to_string().trim().to_owned();
-            failed(
-                "hostkit",
-                None,
-                json,
-                &[],
-                &Fault::new(Code::Usage, message).next("hostkit --help").into(),
-            )
+            let fault = calls.iter().fold(Fault::new(Code::Usage, message), |fault, call| fault.next(*call));
+            failed("hostkit", None, json, &[], &fault.next("hostkit --help").into())
         }
         None => {
             let _ = error.print();
+            for call in calls {
+                say(&format!("  like: {call}"));
+            }
             ExitCode::from(Code::Usage.exit())
         }
     }

@@ -22,13 +22,13 @@ use crate::{
     },
 };
 
-/// Set how many processes of each kind a project has; nginx balances requests over those of `web`
+/// Show or set how many processes of each kind a project has; nginx balances requests over those of `web`
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ScaleArgs {
     /// The project
     name: ProjectName,
-    /// A kind of process and how many of it: `web=3`, `worker=2`
-    #[arg(required = true, value_name = "KIND=NUMBER")]
+    /// A kind of process and how many of it: `web=3`, `worker=2`; without this it is shown
+    #[arg(value_name = "KIND=NUMBER")]
     counts: Vec<Count>,
     /// Show what would be done, and change nothing
     #[arg(long)]
@@ -56,13 +56,20 @@ impl FromStr for Count {
 impl Verb for ScaleArgs {
     const NAME: &'static str = "scale";
     const POLICY: Policy = Policy::Owner;
-    const EXAMPLES: &'static [&'static str] =
-        &["hostkit scale api web=3", "hostkit scale api web=2 worker=4", "hostkit scale api web=1 --dry-run"];
+    const EXAMPLES: &'static [&'static str] = &[
+        "hostkit scale api",
+        "hostkit scale api web=3",
+        "hostkit scale api web=2 worker=4",
+        "hostkit scale api web=1 --dry-run",
+    ];
 
     fn project(&self) -> Option<&ProjectName> {
         Some(&self.name)
     }
     fn run(self, cx: &mut Context) -> Result<Answer> {
+        if self.counts.is_empty() {
+            return cx.look(|session| Ok(shown(&session.project(&self.name)?.spec, "")));
+        }
         let mode = if self.dry_run { Mode::DryRun } else { Mode::Run };
         let (outcome, spec, planned) = cx.session(mode, |session| {
             let (outcome, spec) = scale(session, &self.name, &self.counts)?;
@@ -71,13 +78,22 @@ impl Verb for ScaleArgs {
         if let Some(plan) = planned {
             return Ok(Answer::planned(&plan).outcome(outcome));
         }
-        let counts = counts(&spec);
-        let shown: Vec<String> = counts.iter().map(|(kind, number)| format!("{kind}={number}")).collect();
         let already = if outcome == Outcome::Unchanged { " already" } else { "" };
-        let text = format!("{} runs {}{already}", self.name, shown.join(" "));
-        let data = json!({ "processes": counts.into_iter().collect::<serde_json::Map<_, _>>() });
-        Ok(Answer::new(text, data).outcome(outcome))
+        Ok(shown(&spec, already).outcome(outcome))
     }
+}
+
+/// How many there are of each kind, for people and programs.
+fn shown(spec: &ProjectSpec, already: &str) -> Answer {
+    let counts = counts(spec);
+    let list: Vec<String> = counts.iter().map(|(kind, number)| format!("{kind}={number}")).collect();
+    let text = match &spec.live {
+        None => format!("{} has not been deployed: nothing runs", spec.name),
+        Some((_, launch)) if launch.exec.is_none() => format!("{} is static: nginx serves it", spec.name),
+        Some(_) if !spec.running => format!("{} is stopped; it would run {}", spec.name, list.join(" ")),
+        Some(_) => format!("{} runs {}{already}", spec.name, list.join(" ")),
+    };
+    Answer::new(text, json!({ "processes": counts.into_iter().collect::<serde_json::Map<_, _>>() }))
 }
 
 /// How many there are of each kind.

@@ -145,6 +145,12 @@ struct Process {
     health: Option<String>,
 }
 
+/// Whether a process that is down had nothing more to do.
+fn has_ended(session: &Session<'_>, service: &Service) -> bool {
+    let end = || session.host.systemd.postmortem(&service.unit);
+    service.health.is_none() && end().is_ok_and(|end| end.is_well())
+}
+
 /// Every process that a project is to have. Whether one answers is asked of itself: systemd only knows that
 /// it runs.
 fn processes(
@@ -159,9 +165,15 @@ fn processes(
     });
     let process = |service: Service| {
         let known = unit_of(units, &service.unit);
-        let state = known.map_or_else(|| "down".to_owned(), |unit| format!("{} ({})", unit.active, unit.sub));
+        let state = match known {
+            None => "down".to_owned(),
+            Some(unit) if unit.is_waiting() && has_ended(session, &service) => {
+                "ended (starts again after 5 s)".to_owned()
+            }
+            Some(unit) => format!("{} ({})", unit.active, unit.sub),
+        };
         let health = service.health.map(|health| {
-            probe(&health, &session.host).map_or_else(|e| format!("{e:#}"), |()| "ok".to_owned())
+            probe(&health, &session.host).map_or_else(|e| format!("{e:#}"), |_| "ok".to_owned())
         });
         Process { unit: service.unit.to_string(), state, health }
     };

@@ -113,7 +113,17 @@ pub(super) fn hand_over<V: Verb>(cx: &mut Context, verb: &V) -> Result<Answer> {
         patience: Duration::ZERO,
     };
     host.systemd.detach(&job, verb.reads_stdin())?;
-    follow(cx, &mut host, &call, true)
+    let ended = follow(cx, &mut host, &call, true);
+    // What was sent away at the door is no record, and those that are would have to go for it.
+    if ended.as_ref().is_err_and(|error| was_sent_away(understand(error).code())) {
+        host.root.remove(&call.name.call(uid, &call.id))?;
+    }
+    ended
+}
+
+/// Whether a call was refused before anything began: somebody else is at work, or it has to wait.
+fn was_sent_away(code: Code) -> bool {
+    matches!(code, Code::Busy | Code::RateLimited | Code::Paused)
 }
 
 fn program() -> Result<String> {

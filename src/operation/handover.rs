@@ -88,6 +88,10 @@ pub(super) fn hand_over(
         registry.own(name.as_str(), all.iter())?;
         more(registry)
     })?;
+    if stage == Stage::Surge && session.mode == Mode::Run {
+        let detail = "requests go to what is new; the regular processes follow";
+        session.ui.emit(Event::Finished { what: "live", detail, ms: 0 });
+    }
     if let Err(error) = settle(session, name) {
         let message = format!(
             "`{name}` is as it was to be and answers, but the handover is not finished: {error:#}; \
@@ -182,7 +186,8 @@ fn start_late(session: &mut Session<'_>, spec: &ProjectSpec, settled: &[Any]) ->
     let since = started(session, &name.surge_unit())?.or(started(session, &name.unit())?);
     let mut old = Vec::new();
     for service in settled.iter().filter_map(worker) {
-        if is_older(session, service, since)? {
+        // One that has just ended by itself would be started from what is live too, but later.
+        if is_older(session, service, since)? || started(session, &service.unit)?.is_none() {
             old.push(service.unit.clone());
         }
     }
@@ -207,8 +212,11 @@ fn start_late(session: &mut Session<'_>, spec: &ProjectSpec, settled: &[Any]) ->
     }
     for (unit, before) in begun.into_iter().zip(before) {
         if before.is_none() || started(session, unit)? != before {
-            let message =
-                format!("`{unit}` does not last: it is started again and again (`hostkit logs {name}`)");
+            let message = if session.host.systemd.postmortem(unit)?.is_well() {
+                format!("`{unit}` ended by itself, without an error; it is started again after 5 s")
+            } else {
+                format!("`{unit}` does not last: it is started again and again (`hostkit logs {name}`)")
+            };
             session.ui.emit(Event::Warned { message: &message });
         }
     }

@@ -22,19 +22,19 @@ pub mod session;
 pub mod storage;
 pub mod survey;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
 use crate::{
     domain::{
         fault::{Code, Fault},
-        layout::HostPath,
+        layout::{HostPath, UnitName},
     },
     event::{Event, Ui},
     plan::{Action, Plan, Step},
     store::{Registry, Store, Work},
-    system::{Host, process},
+    system::{Host, Remark, process},
 };
 
 /// Says of an error in what state it left the host.
@@ -59,9 +59,11 @@ pub fn execute(
     registry: impl FnOnce(&Registry<'_>) -> Result<()>,
 ) -> Result<i64> {
     let op = store.begin(work, plan)?;
-    let ran = plan.changes().try_for_each(|step| {
+    let steps: Vec<&Step> = plan.changes().collect();
+    let ran = (0..steps.len()).try_for_each(|at| {
         process::keep_going()?;
-        act(step, host, ui)
+        end_together(&steps, at, host)?;
+        act(steps[at], host, ui)
     });
     let now = host.clock.now();
     match ran.and_then(|()| store.close(op, "done", "done", now, registry)) {
@@ -80,10 +82,30 @@ pub fn execute(
     }
 }
 
+/// Before the first of several processes that end one after the other: asks all of them to, so that each
+/// has its time to end while the others have theirs.
+fn end_together(steps: &[&Step], at: usize, host: &mut Host) -> Result<()> {
+    let is_first = at == 0 || ends(steps[at - 1]).is_none();
+    let units: Vec<&UnitName> = steps[at..].iter().map_while(|step| ends(step)).collect();
+    if is_first && units.len() > 1 { host.systemd.end_together(&units) } else { Ok(()) }
+}
+
+/// The process that a step ends.
+fn ends(step: &Step) -> Option<&UnitName> {
+    match step.action {
+        Action::Keep | Action::Create => None,
+        Action::Change => step.resource.ends(false),
+        Action::Remove => step.resource.ends(true),
+    }
+}
+
 fn act(step: &Step, host: &mut Host, ui: &mut dyn Ui) -> Result<()> {
     let (kind, name) = (step.resource.kind(), step.resource.name());
     let began = Instant::now();
-    ui.emit(Event::Began { what: kind, detail: &name });
+    let title = step.resource.title(step.action == Action::Remove);
+    if let Some(what) = title {
+        ui.emit(Event::Began { what, detail: &name });
+    }
     match step.action {
         Action::Keep => {}
         Action::Create | Action::Change => {
@@ -95,8 +117,13 @@ fn act(step: &Step, host: &mut Host, ui: &mut dyn Ui) -> Result<()> {
                 .with_context(|| format!("removing {kind} `{name}`"))?;
         }
     }
-    let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    ui.emit(Event::Stepped { action: step.action, kind, name: &name, ms });
+    let millis = |took: Duration| u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    if let Some(kind) = title {
+        ui.emit(Event::Stepped { action: step.action, kind, name: &name, ms: millis(began.elapsed()) });
+    }
+    for Remark { what, detail, took } in std::mem::take(&mut host.remarks) {
+        ui.emit(Event::Finished { what, detail: &detail, ms: millis(took) });
+    }
     Ok(())
 }
 

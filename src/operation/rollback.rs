@@ -20,9 +20,12 @@ use crate::{
         name::ProjectName,
         release::{ReleaseId, ReleaseState},
     },
-    project::{ProjectSpec, Stand},
+    project::{ProjectSpec, Stand, rails::Fallen},
     store::ReleaseRow,
 };
+
+/// The command in the records, and who holds the lock.
+pub(super) const VERB: &str = "rollback";
 
 /// Which environment is gone back to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +108,19 @@ pub fn go_back(
     with: With,
     data: Data,
 ) -> Result<(Outcome, Swapped)> {
-    let _held = session.enter(name.as_str(), "rollback")?;
+    let _held = session.enter(name.as_str(), VERB)?;
+    swap(session, name, to, with, data, None)
+}
+
+/// The same, for one who holds the project's lock; what has `fallen` is recorded with it.
+pub(super) fn swap(
+    session: &mut Session<'_>,
+    name: &ProjectName,
+    to: Option<&ReleaseId>,
+    with: With,
+    data: Data,
+    fallen: Option<Fallen>,
+) -> Result<(Outcome, Swapped)> {
     let spec = session.project(name)?.spec;
     let live = live(&spec)?.clone();
     let releases = session.store.releases(spec.uid)?;
@@ -128,10 +143,11 @@ pub fn go_back(
         draft.bring(session)?;
     }
     draft.spec.running = true;
+    draft.spec.rails.fallen = fallen.or(draft.spec.rails.fallen);
     draft.inject(session)?;
     let swapped = Swapped { spec: draft.spec.clone(), from, to: row, database: None };
     let change = Change {
-        verb: "rollback",
+        verb: VERB,
         old: &spec,
         new: &draft.spec,
         draft: Some(&draft),

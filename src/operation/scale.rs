@@ -16,6 +16,7 @@ use crate::{
     },
     plan::Plan,
     project::{ProjectSpec, config::HealthConfig},
+    resource::Any,
 };
 
 /// The most processes of one kind that answer nobody.
@@ -120,7 +121,14 @@ pub fn set_health(
     let mut spec = session.project(name)?.spec;
     let before = if reset { HealthConfig::default() } else { spec.health.clone() };
     spec.health = settings.or(&before);
-    let all = session.wanted(&spec)?;
+    // What is asked of a process holds at once; its unit, which says how long it may take to end, is written
+    // with the next start.
+    let wanted = session.wanted(&spec)?;
+    let now = |old: Any| match wanted.iter().find(|new| new.id() == old.id()) {
+        Some(Any::Service(new)) => new.clone().into(),
+        _ => old,
+    };
+    let all: Vec<Any> = session.store.owned(name.as_str())?.into_iter().map(now).collect();
     let outcome = settle(session, "health", &spec, &Plan::default(), &all)?;
     Ok((outcome, spec))
 }

@@ -13,6 +13,7 @@ use super::{
     database::gone,
     environment::bring_back,
     init::VAULT_KEY,
+    probation,
     session::{Mode, Outcome, Session},
 };
 use crate::{
@@ -302,7 +303,11 @@ pub fn resume(session: &mut Session<'_>) -> Result<(Outcome, usize)> {
     for project in session.store.projects()? {
         let name = project.spec.name;
         // Somebody is at work there, or what went wrong has been said.
-        if let Err(error) = session.enter(name.as_str(), "repair") {
+        let resumed = session.enter(name.as_str(), "repair").and_then(|_held| {
+            let spec = session.project(&name)?.spec;
+            if session.mode == Mode::Run { probation::go_on(session, &spec) } else { Ok(()) }
+        });
+        if let Err(error) = resumed {
             session.ui.emit(Event::Warned { message: &format!("{name}: {error:#}") });
         }
     }
@@ -314,7 +319,8 @@ pub fn resume(session: &mut Session<'_>) -> Result<(Outcome, usize)> {
     Ok((outcome, session.recovered))
 }
 
-fn is_busy(error: &anyhow::Error) -> bool {
+/// Whether somebody else is at work there.
+pub(super) fn is_busy(error: &anyhow::Error) -> bool {
     error.downcast_ref::<Fault>().is_some_and(|f| f.code == Code::Busy)
 }
 

@@ -181,6 +181,8 @@ fn unit_vars<'s>(spec: &'s ProjectSpec, launch: &Launch, exec: &StartCommand) ->
         fpm: false,
         environment: Vec::new(),
         warm_up: Vec::new(),
+        // For systemd 0 is for ever.
+        drain: spec.drain().max(1),
     }
 }
 

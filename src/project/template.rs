@@ -43,6 +43,8 @@ pub struct UnitVars<'a> {
     pub environment: Vec<String>,
     /// What is run before it starts, encoded for systemd; it does without if it has to.
     pub warm_up: Vec<String>,
+    /// How long it may take to end when it is asked to, in seconds.
+    pub drain: u32,
 }
 
 /// Where nginx finds an instance.

@@ -66,7 +66,10 @@ pub use self::{
     tree_swap::TreeSwap,
     unit::Unit,
 };
-use crate::{domain::layout::HostPath, system::Host};
+use crate::{
+    domain::layout::{HostPath, UnitName},
+    system::Host,
+};
 
 /// How what was found stands to what is wanted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,6 +112,16 @@ pub trait Resource: Clone + Debug + Serialize + DeserializeOwned {
     /// Places that this one must be renewed after: a process, after what it was started from.
     fn follows(&self) -> &[HostPath] {
         &[]
+    }
+    /// The process that removing it ends, or making it as wanted, if nobody waits for its answers: others
+    /// that are to end may be asked to at the same time.
+    fn ends(&self, _removing: bool) -> Option<&UnitName> {
+        None
+    }
+    /// What it is called when whoever looks is told that it was made as wanted, or removed; nothing for what
+    /// is only for the record.
+    fn title(&self, _removing: bool) -> Option<&'static str> {
+        Some(Self::KIND)
     }
     /// A value for the law tests; `None` for a kind that cannot stand alone, with the reason in
     /// `laws.rs`.
@@ -175,6 +188,14 @@ macro_rules! kinds {
             /// See [`Resource::follows`].
             pub fn follows(&self) -> &[HostPath] {
                 match self { $(Any::$Kind(r) => r.follows()),+ }
+            }
+            /// See [`Resource::title`].
+            pub fn title(&self, removing: bool) -> Option<&'static str> {
+                match self { $(Any::$Kind(r) => r.title(removing)),+ }
+            }
+            /// See [`Resource::ends`].
+            pub fn ends(&self, removing: bool) -> Option<&UnitName> {
+                match self { $(Any::$Kind(r) => r.ends(removing)),+ }
             }
             /// One of each kind that can stand alone, and the kinds that cannot.
             #[cfg(test)]

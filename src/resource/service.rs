@@ -20,7 +20,7 @@ use crate::{
         layout::{HostPath, UnitName, host},
     },
     system::{
-        Host, Script, UnitStatus, process,
+        Host, Remark, Script, UnitStatus, process,
         systemd::{Invocation, Postmortem, invocation},
     },
 };
@@ -89,6 +89,7 @@ pub struct Service {
 }
 
 /// A process as it was found.
+#[expect(clippy::struct_excessive_bools, reason = "these are what was seen, each for itself")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Found {
     /// It runs.
@@ -97,6 +98,9 @@ pub struct Found {
     pub fresh: bool,
     /// It is down, and systemd will start it again by itself.
     pub waiting: bool,
+    /// The same, and it answers nobody and has ended without an error: it had nothing more to do.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ended: bool,
 }
 
 impl Service {
@@ -112,10 +116,16 @@ impl Service {
         }
         let log_from = host.root.meta(&self.log)?.map_or(0, |m| m.size);
         let before = host.net.ports_of(health.uid)?;
+        let since = host.clock.elapsed();
         host.systemd.restart(&self.unit)?;
-        await_health(&self.unit, health, host)
+        let status = await_health(&self.unit, health, host)
             .map_err(|e| wrong_port(e, health, &before, host))
-            .map_err(|e| self.explain(e, log_from, host))
+            .map_err(|e| self.explain(e, log_from, host))?;
+        let took = host.clock.elapsed().saturating_sub(since);
+        let path = health.path.as_deref().unwrap_or("/");
+        let detail = format!("healthy after {:.1} s: GET {path} {status}", took.as_secs_f64());
+        host.remarks.push(Remark { what: "health", detail, took });
+        Ok(())
     }
 
     /// What it has complained of since it was started.
@@ -209,8 +219,9 @@ pub(super) fn is_fresh(
     Ok(fresh)
 }
 
-/// Waits until a started unit is healthy, and lasts; fails at once when its process ends.
-fn await_health(unit: &UnitName, health: &Health, host: &Host) -> Result<()> {
+/// Waits until a started unit is healthy, and lasts; fails at once when its process ends. Says what it
+/// answered.
+fn await_health(unit: &UnitName, health: &Health, host: &Host) -> Result<u16> {
     let started = invocation(&host.root, unit)?.map(|i| i.id);
     let deadline = host.clock.elapsed() + Duration::from_secs(health.timeout.into());
     let interval = health.interval.map_or(INTERVAL, |seconds| Duration::from_secs(seconds.into()));
@@ -224,7 +235,10 @@ fn await_health(unit: &UnitName, health: &Health, host: &Host) -> Result<()> {
         // do than to say so.
         if asked_at.is_none_or(|at| now >= at + interval) {
             match probe(health, host) {
-                Ok(()) => return await_grace(unit, started.as_ref(), health, host),
+                Ok(status) => {
+                    await_grace(unit, started.as_ref(), health, host)?;
+                    return Ok(status);
+                }
                 Err(error) => {
                     asked_at = (!error.is::<NobodyListens>()).then_some(now);
                     reason = Some(error);
@@ -232,7 +246,13 @@ fn await_health(unit: &UnitName, health: &Health, host: &Host) -> Result<()> {
             }
         }
         if now >= deadline {
-            let Some(reason) = reason.or_else(|| probe(health, host).err()) else { return Ok(()) };
+            let reason = match reason {
+                Some(reason) => reason,
+                None => match probe(health, host) {
+                    Ok(status) => return Ok(status),
+                    Err(reason) => reason,
+                },
+            };
             let port = health.port;
             bail!(
                 Fault::new(
@@ -273,7 +293,7 @@ fn await_grace(unit: &UnitName, started: Option<&String>, health: &Health, host:
     }
     match health.grace {
         0 => Ok(()),
-        seconds => probe(health, host).map_err(|reason| {
+        seconds => probe(health, host).map(drop).map_err(|reason| {
             let message = format!("it was healthy, and is not any more after {seconds} s: {reason:#}");
             Fault::new(Code::Unhealthy, message).into()
         }),
@@ -306,8 +326,8 @@ impl std::fmt::Display for NobodyListens {
 
 impl std::error::Error for NobodyListens {}
 
-/// Asks once whether a process is healthy; the error says why it is not.
-pub fn probe(health: &Health, host: &Host) -> Result<()> {
+/// Asks once whether a process is healthy, and says what it answered; the error says why it is not.
+pub fn probe(health: &Health, host: &Host) -> Result<u16> {
     let path = health.path.as_deref().unwrap_or("/");
     // Asked first: a refused connection is known in microseconds, the list of sockets takes
     // milliseconds.
@@ -326,7 +346,7 @@ pub fn probe(health: &Health, host: &Host) -> Result<()> {
         None if health.path.is_some() => status == 200,
         None => status < 500,
     };
-    if good { Ok(()) } else { bail!("`GET {path}` answered {status}") }
+    if good { Ok(status) } else { bail!("`GET {path}` answered {status}") }
 }
 
 fn refused(answer: &Result<u16>) -> bool {
@@ -347,15 +367,18 @@ impl Resource for Service {
             let exists = host.root.meta(&self.unit.file())?.is_some();
             let waiting =
                 exists && host.systemd.list()?.get(self.unit.as_str()).is_some_and(UnitStatus::is_waiting);
-            return Ok(Found { waiting, ..Found::default() });
+            let ended = waiting && self.health.is_none() && host.systemd.postmortem(&self.unit)?.is_well();
+            return Ok(Found { waiting, ended, ..Found::default() });
         };
-        Ok(Found { running: true, fresh: is_fresh(&self.unit, &start, &self.inputs, host)?, waiting: false })
+        let fresh = is_fresh(&self.unit, &start, &self.inputs, host)?;
+        Ok(Found { running: true, fresh, ..Found::default() })
     }
     fn compare(&self, found: &Found) -> State {
         match (self.running, found.running) {
             (false, false) if found.waiting => State::Differs("is about to be started".into()),
             (false, false) => State::Satisfied,
             (false, true) => State::Differs("runs".into()),
+            (true, false) if found.ended => State::Satisfied,
             (true, false) if found.waiting => State::Differs("ends again and again".into()),
             (true, false) => State::Missing,
             (true, true) if found.fresh => State::Satisfied,
@@ -392,6 +415,12 @@ impl Resource for Service {
     }
     fn follows(&self) -> &[HostPath] {
         if self.running { &self.inputs } else { &[] }
+    }
+    fn title(&self, removing: bool) -> Option<&'static str> {
+        Some(if removing || !self.running { "stop" } else { "start" })
+    }
+    fn ends(&self, removing: bool) -> Option<&UnitName> {
+        (removing || !self.running || self.health.is_none()).then_some(&self.unit)
     }
     #[cfg(test)]
     fn sample() -> Option<Self> {

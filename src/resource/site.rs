@@ -166,6 +166,10 @@ impl Resource for Site {
     fn place(&self) -> Option<&HostPath> {
         Some(&self.path)
     }
+    fn title(&self, _removing: bool) -> Option<&'static str> {
+        // It is done only once nginx has loaded it.
+        Some("nginx")
+    }
     #[cfg(test)]
     fn sample() -> Option<Self> {
         Some(Self {

@@ -55,6 +55,9 @@ impl Resource for Standing {
         }
         Ok(())
     }
+    fn title(&self, _removing: bool) -> Option<&'static str> {
+        None
+    }
     #[cfg(test)]
     fn sample() -> Option<Self> {
         None

@@ -87,6 +87,19 @@ pub struct Host {
     pub vault: Vault,
     /// Time.
     pub clock: Box<dyn Clock>,
+    /// What was seen on the way and is worth a word: whoever carries out a plan tells it.
+    pub remarks: Vec<Remark>,
+}
+
+/// Something that was seen while something was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remark {
+    /// What it is about, in a word.
+    pub what: &'static str,
+    /// What was seen.
+    pub detail: String,
+    /// How long it took.
+    pub took: std::time::Duration,
 }
 
 impl fmt::Debug for Host {
@@ -116,6 +129,7 @@ impl Host {
             objects: Box::new(objects::S3::default()),
             vault: Vault::new(layout::host::master_key().as_path().to_owned()),
             clock: Box::new(clock::System),
+            remarks: Vec::new(),
         })
     }
 }

@@ -43,6 +43,13 @@ pub struct Postmortem {
     pub status: String,
 }
 
+impl Postmortem {
+    /// Whether its process came to its own end, without an error.
+    pub fn is_well(&self) -> bool {
+        self.result == "success"
+    }
+}
+
 /// Changing units.
 pub trait Systemd: fmt::Debug {
     /// Reads all unit files again.
@@ -51,6 +58,8 @@ pub trait Systemd: fmt::Debug {
     fn restart(&mut self, unit: &UnitName) -> Result<()>;
     /// Stops a unit; fine when it does not run.
     fn stop(&mut self, unit: &UnitName) -> Result<()>;
+    /// Asks units to stop, all at the same time, and waits for none of them.
+    fn end_together(&mut self, units: &[&UnitName]) -> Result<()>;
     /// Stops a unit that was made for once, and forgets how it ended.
     fn forget(&mut self, unit: &UnitName) -> Result<()>;
     /// Every unit of HostKit's that systemd knows, in one call.
@@ -127,6 +136,12 @@ impl Systemd for Systemctl {
     }
     fn stop(&mut self, unit: &UnitName) -> Result<()> {
         systemctl()?.run(["stop", "--quiet", unit.as_str()]).with_context(|| format!("stopping `{unit}`"))?;
+        Ok(())
+    }
+    fn end_together(&mut self, units: &[&UnitName]) -> Result<()> {
+        let words =
+            ["stop", "--quiet", "--no-block"].into_iter().chain(units.iter().map(|unit| unit.as_str()));
+        systemctl()?.run(words.collect::<Vec<_>>()).context("asking processes to end")?;
         Ok(())
     }
     fn forget(&mut self, unit: &UnitName) -> Result<()> {

@@ -20,7 +20,7 @@ use self::{plain::Plain, terminal::Terminal};
 use crate::event::{Event, Ui};
 
 /// Work whose beginning is said, off a terminal: it may take a while until anything else is.
-const SAID: &[&str] = &["receive", "install", "build", "checkpoint", "migrate", "service", "drain"];
+const SAID: &[&str] = &["receive", "install", "build", "checkpoint", "migrate", "start", "stop", "drain"];
 
 /// A person, who looks at a terminal, a file, or the log of a pipeline.
 #[derive(Debug)]
@@ -40,6 +40,10 @@ pub struct Failed<'a> {
     pub code: &'a str,
     /// What is wrong.
     pub message: &'a str,
+    /// Why, where that is known.
+    pub why: Option<&'a str>,
+    /// What to type.
+    pub next: Option<&'a str>,
 }
 
 impl Human {

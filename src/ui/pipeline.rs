@@ -74,8 +74,10 @@ impl Pipeline {
 
     pub(super) fn end(&mut self, failed: Option<Failed<'_>>) {
         self.close();
-        if let (Service::Github, Some(Failed { code, message })) = (self.service, failed) {
-            say(&format!("::error title={code}::{}", escaped(message)));
+        if let (Service::Github, Some(Failed { code, message, why, next })) = (self.service, failed) {
+            let why = why.map(|why| format!("\nwhy: {why}")).unwrap_or_default();
+            let next = next.map(|next| format!("\nnext: {next}")).unwrap_or_default();
+            say(&format!("::error title={code}::{}", escaped(&format!("{message}{why}{next}"))));
         }
         self.plain.end();
     }

@@ -107,11 +107,14 @@ fn an_app_that_is_slow_to_start_and_one_that_listens_everywhere_take_over_all_th
 #[test]
 fn an_app_that_ignores_sigterm_is_ended_and_no_request_fails() {
     let Some(vps) = Vps::boot() else { return };
-    vps.live("blog", &app(&format!("process.on('SIGTERM', () => {{}});\n{}", answers("Version 1")), ""));
+    let drain = "[health]\ndrain = 4\n";
+    vps.live("blog", &app(&format!("process.on('SIGTERM', () => {{}});\n{}", answers("Version 1")), drain));
     let load = Load::begin(&vps.server().address, &format!("blog.{DOMAIN}"), "Version ");
     let began = Instant::now();
     vps.deploy("blog", &app(&answers("Version 2"), ""));
-    println!("an app that ignores SIGTERM was replaced in {} s", began.elapsed().as_secs());
+    let took = began.elapsed().as_secs();
+    println!("an app that ignores SIGTERM was replaced in {took} s");
+    assert!((4..25).contains(&took), "it had 4 s to end, and was replaced in {took} s");
     let failures = load.end().failures();
     assert!(failures.is_empty(), "{failures:#?}");
     vps.expect_answer("blog", "Version 2");
@@ -175,6 +178,13 @@ fn workers_and_timers_follow_the_release_and_one_that_fails_does_not_take_it_bac
     let call = vps.hostkit(["deploy", "blog", "--source", "-", "--override-ratelimit"]);
     call.stdin(source("three", "process.exit(1)").tar_gz()).ok().says("does not last");
     vps.expect_answer("blog", "three");
+    vps.hostkit(["doctor"]).expect_code(12).says("ends again and again");
+    // One that has done its work is no finding.
+    let call = vps.hostkit(["deploy", "blog", "--source", "-", "--override-ratelimit"]);
+    call.stdin(source("four", "process.exit(0)").tar_gz()).ok().says("ended by itself, without an error");
+    vps.hostkit(["status", "blog"]).ok().says("ended (starts again after 5 s)");
+    vps.expect_healthy();
+    vps.hostkit(["rollback", "blog"]).ok();
     vps.hostkit(["rollback", "blog"]).ok();
     vps.expect_answer("blog", "two");
     vps.expect_healthy();

@@ -192,8 +192,18 @@ fn no_request_to_a_static_site_fails_while_it_is_deployed_and_gone_back() {
     under_load(&vps, "static", rounds(3), |n| Source::page(&format!("Version {n} ")), || {});
 }
 
+/// Notes every POST that it is asked to carry out.
+fn counting() -> Source {
+    let script = "require('http').createServer((request, response) => {
+  if (request.method === 'POST') require('fs').appendFileSync('/home/blog/shared/posts', 'x');
+  response.end('done');
+}).listen(process.env.PORT, process.env.HOST);
+";
+    app(1).file("index.js", script)
+}
+
 #[test]
-fn an_instance_that_dies_is_passed_over() {
+fn an_instance_that_dies_or_hangs_is_passed_over() {
     let Some(vps) = Vps::boot() else { return };
     vps.live("blog", &app(1));
     vps.hostkit(["scale", "blog", "web=2"]).ok();
@@ -208,4 +218,27 @@ fn an_instance_that_dies_is_passed_over() {
     let ended = Instant::now();
     judge(&vps, "instances killed", &load.end(), (began, calm), (calm, ended));
     vps.expect_healthy();
+
+    // One that hangs takes connections and does not answer. So as not to wait for a minute, it is given up
+    // sooner here than usual.
+    let template = include_str!("../../templates/nginx-site.conf");
+    let hasty = template.replace("proxy_read_timeout 60s", "proxy_read_timeout 2s");
+    assert_ne!(hasty, template);
+    vps.sh("mkdir -p /etc/hostkit/templates").ok();
+    vps.write("/etc/hostkit/templates/nginx-site.conf", hasty);
+    vps.deploy("blog", &counting());
+    vps.sh("kill -STOP $(systemctl show -P MainPID hostkit-blog.service)").ok();
+    let ask = |method: &str| {
+        let line = format!(
+            "curl -s -o /dev/null -w '%{{http_code}}' -X {method} -H 'Host: blog.{DOMAIN}' http://127.0.0.1/"
+        );
+        vps.sh(&line).ok().stdout
+    };
+    let (gets, posts): (Vec<_>, Vec<_>) = (0..6).map(|_| (ask("GET"), ask("POST"))).unzip();
+    assert_eq!(gets, ["200"; 6], "whoever only reads gets an answer from the other one");
+    assert!(posts.contains(&"504".to_owned()), "what may have begun is not repeated: {posts:?}");
+    vps.sh("kill -CONT $(systemctl show -P MainPID hostkit-blog.service)").ok();
+    vps.wait_for("every POST to have been carried out once", || {
+        vps.sh("cat /home/blog/shared/posts").ok().stdout.len() == 6
+    });
 }

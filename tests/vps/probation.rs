@@ -16,11 +16,18 @@ fn mortal(ms: u32) -> Source {
 
 #[test]
 fn a_crash_loop_ends_with_the_release_before_it() {
-    let Some(vps) = Vps::boot() else { return };
+    let Some(vps) = Vps::with().user("eve").boot() else { return };
     let good = vps.live("blog", &Source::example("node"));
     let bad = vps.deploy("blog", &mortal(3000));
     let timers = "systemctl list-timers --all --no-legend 'hostkit-blog_probation-*' | wc -l";
     assert_eq!(vps.sh(timers).ok().stdout.trim(), "1");
+    // Who watches is no command of anybody's.
+    let words = ["__watch", "--", "blog", bad.as_str()];
+    vps.hostkit(words).as_user("eve").expect_code(2);
+    vps.hostkit(["rollback", "blog", "--probation", bad.as_str()]).expect_code(2);
+    // A boot does not end it.
+    vps.reboot();
+    vps.wait_for("the timer to be there again", || vps.sh(timers).ok().stdout.trim() == "1");
     let end = std::time::Instant::now() + std::time::Duration::from_secs(100);
     while !vps.releases("blog").iter().any(|r| r["id"] == good.as_str() && r["state"] == "live") {
         assert!(std::time::Instant::now() < end, "it is not taken back\n{}", vps.diagnosis());

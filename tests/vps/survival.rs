@@ -65,7 +65,7 @@ fn attaching_while_it_works_shows_its_end_with_its_status() {
 }
 
 #[test]
-fn ctrl_c_before_the_commit_point_puts_everything_back() {
+fn ctrl_c_before_the_commit_point_puts_everything_back_and_after_it_stops_nothing() {
     let Some(vps) = deploying("", 20) else { return };
     vps.sh(&front("INT")).ok();
     vps.wait_for("it to end", || vps.sh("pgrep -f '^hostkit deploy blog'").run().code != 0);
@@ -75,6 +75,29 @@ fn ctrl_c_before_the_commit_point_puts_everything_back() {
     vps.expect_answer("blog", "Version 1");
     vps.expect_healthy();
     assert_eq!(vps.releases("blog").iter().filter(|r| r["state"] == "live").count(), 1);
+
+    // After it, what is begun is finished: somebody still waits for an answer of the old process.
+    let lasting = "require('http').createServer((q, r) => setTimeout(() => r.end('lasting'), q.url === '/long' ? 6000 : 0))\
+                   .listen(process.env.PORT, process.env.HOST);\n";
+    vps.deploy("blog", &slow(0, "").file("index.js", lasting));
+    vps.sh("setsid -f curl -s -H 'Host: blog.example.test' http://127.0.0.1/long >/root/long 2>&1").ok();
+    vps.put("/root/next", &slow(0, "the next"));
+    vps.sh("setsid -f sh -c 'hostkit deploy blog --source /root/next; echo $?' >/root/said 2>&1").ok();
+    vps.wait_for_answer("blog", "the next");
+    vps.sh(&front("INT")).ok();
+    vps.wait_for("it to end", || vps.sh("pgrep -f '^hostkit deploy blog'").run().code != 0);
+    let said = vps.sh("cat /root/said").ok();
+    said.check(
+        said.stdout.contains("stopping; what is past its commit point is finished"),
+        "it to have heard",
+    );
+    said.check(
+        said.stdout.contains("Live  http://blog") && said.stdout.ends_with("\n0\n"),
+        "it to be finished",
+    );
+    assert_eq!(vps.sh("cat /root/long").ok().stdout, "lasting", "the answer that was under way");
+    vps.expect_answer("blog", "the next");
+    vps.expect_healthy();
 }
 
 #[test]

@@ -3,12 +3,13 @@
 pub mod build;
 mod migrate;
 mod rails;
+mod reason;
 mod stage;
 mod switch;
 
 use anyhow::{Context, Result};
 
-pub use self::rails::{resume, set_rails};
+pub use self::rails::{rest, resume, set_rails};
 pub(super) use self::switch::verdict;
 use self::{
     build::Terms,
@@ -16,6 +17,7 @@ use self::{
     switch::switch,
 };
 use super::{
+    HostState,
     git,
     lifecycle::retire,
     probation,
@@ -110,7 +112,7 @@ pub fn deploy(
             session.host.root.shred(&name.staging(&id)).context("removing what was received")?;
             session.host.root.remove(&name.manifest(&id))?;
             rails.count(session, &error);
-            return Err(error);
+            return Err(kept(&spec, error));
         }
     };
     // It may have got somebody who builds for it.
@@ -130,6 +132,14 @@ pub fn deploy(
         session.host.root.remove(&name.manifest(&id))?;
     }
     done
+}
+
+/// Says of a deploy that failed before anything was switched what goes on.
+fn kept(spec: &ProjectSpec, error: anyhow::Error) -> anyhow::Error {
+    match spec.live_release().filter(|_| spec.running) {
+        Some(id) => error.context(HostState(format!("nothing was changed: the release `{id}` stays live"))),
+        None => error,
+    }
 }
 
 /// A size for people.

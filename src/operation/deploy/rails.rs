@@ -105,6 +105,11 @@ fn refusal(session: &Session<'_>, spec: &ProjectSpec) -> Result<Option<Fault>> {
     Ok(None)
 }
 
+/// Why a project cannot be deployed at the moment, and from when on it can; nothing when it can.
+pub fn rest(session: &Session<'_>, spec: &ProjectSpec) -> Result<Option<String>> {
+    Ok(refusal(session, spec)?.map(|fault| fault.message))
+}
+
 impl Counted {
     /// Enters a failure into the history, unless its operation did, and pauses the project if it wants that.
     pub(super) fn count(&self, session: &mut Session<'_>, error: &anyhow::Error) {

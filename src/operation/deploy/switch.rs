@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Deployed, Upload, migrate, stage::Staged};
+use super::{Deployed, Upload, migrate, reason, stage::Staged};
 use crate::{
     domain::{
         fault::{Code, Fault},
@@ -108,6 +108,7 @@ pub(super) fn switch(
             if error.is::<HostState>() || is_unfinished(&error) || phase.changed() {
                 remember(session, next.uid, &failed);
             }
+            let error = reason::explain(session, next, draft.part(), error);
             let mut error = verdict(session, spec, error);
             if phase.changed() {
                 error = after_migration(error, next, &phase);

@@ -113,6 +113,11 @@ impl Draft {
         Ok(self.newest)
     }
 
+    /// The project's part as it is to be.
+    pub(in crate::operation) fn part(&self) -> &EnvText {
+        &self.part
+    }
+
     /// Gives the project's part another text: a stand of its own.
     pub(super) fn put(&mut self, session: &Session<'_>, text: EnvText, what: String) -> Result<u32> {
         self.part = text;

@@ -6,9 +6,10 @@ use super::scene::{
 };
 use crate::{
     domain::fault::{Code, Fault},
+    event::{Event, Ui},
     operation::{
         scale::{Count, scale, set_health},
-        session::Mode,
+        session::{Mode, Session},
         survey::{doctor, resume},
     },
     project::{ProjectSpec, Stage, config::HealthConfig},
@@ -231,6 +232,106 @@ fn what_the_administrator_says_of_health_comes_before_what_the_release_says() {
     let health = spec.health_of(&spec.live.as_ref().unwrap().1);
     assert_eq!((health.path.as_deref(), health.status, health.timeout), (Some("/up"), Some(204), Some(120)));
     assert_eq!(spec.drain(), 5);
+    // How long it may take to end comes with the next start; until then nothing is otherwise than it is known.
+    let unit = || std::fs::read_to_string(scene.real("/etc/systemd/system/hostkit-blog.service")).unwrap();
+    assert!(unit().contains("TimeoutStopSec=30\n"));
+    assert!(findings(&scene).iter().all(|f| f.starts_with("health:")), "{:?}", findings(&scene));
+    let good = HealthConfig { status: Some(200), ..HealthConfig::default() };
+    scene.act(|s| set_health(s, &"blog".parse()?, good, false)).unwrap();
+    let none = HealthConfig { drain: Some(0), ..HealthConfig::default() };
+    scene.act(restarted).unwrap();
+    assert!(unit().contains("TimeoutStopSec=5\n"));
+    scene.act(|s| set_health(s, &"blog".parse()?, none, false)).unwrap();
+    scene.act(restarted).unwrap();
+    assert!(unit().contains("TimeoutStopSec=1\n"), "for systemd 0 is for ever");
+}
+
+#[test]
+fn processes_that_end_are_asked_to_at_the_same_time() {
+    let scene = Scene::after(&[provisioned_bare, deployed_with_worker, scaled_up]);
+    let asked = |act: fn(&mut Session<'_>) -> anyhow::Result<()>| {
+        let scene = scene.copy();
+        scene.world.state().ended_together.clear();
+        scene.act(act).unwrap();
+        assert_eq!(findings(&scene), [""; 0]);
+        let together = scene.world.state().ended_together.clone();
+        together.into_iter().map(|units| units.join(" ")).collect::<Vec<_>>()
+    };
+    let workers = "hostkit-blog_worker-1.service hostkit-blog_worker-2.service";
+    let webs = "hostkit-blog_web-2.service hostkit-blog_web-3.service";
+    assert_eq!(asked(stopped), [format!("hostkit-blog.service {webs}"), workers.to_owned()]);
+    assert_eq!(asked(scaled_down).len(), 1);
+    assert_eq!(asked(deployed_with_worker), [workers], "what answers goes one by one");
+}
+
+#[test]
+fn a_worker_that_came_to_its_own_end_is_no_finding_and_one_that_crashed_is() {
+    let scene = Scene::after(&[provisioned_bare, deployed_with_worker]);
+    let worker = "hostkit-blog_worker-1.service";
+    scene.world.state().units.remove(worker);
+    std::fs::remove_file(scene.real(&format!("/run/systemd/units/invocation:{worker}"))).unwrap();
+    assert_eq!(findings(&scene).len(), 1);
+    scene.world.state().ended.push(worker.into());
+    assert_eq!(findings(&scene), [""; 0]);
+    // The next release starts it at once.
+    scene.act(deployed_with_worker).unwrap();
+    assert!(runs(&scene).contains(&worker.to_owned()));
+}
+
+/// Who hears what was done.
+#[derive(Default)]
+struct Steps(Vec<String>);
+
+impl Ui for Steps {
+    fn emit(&mut self, event: Event<'_>) {
+        match event {
+            Event::Stepped { kind, name, .. } => self.0.push(format!("{kind} {name}")),
+            Event::Finished { what, detail, .. } => self.0.push(format!("{what} {detail}")),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn whoever_looks_hears_what_is_started_how_it_answered_and_when_it_is_live() {
+    let scene = Scene::after(&[provisioned_bare, deployed]);
+    let mut steps = Steps::default();
+    scene.act_heard(&mut steps, Mode::Run, deployed_otherwise).unwrap();
+    let told: Vec<&str> =
+        steps.0.iter().map(String::as_str).skip_while(|s| !s.starts_with("start")).collect();
+    assert_eq!(
+        told,
+        [
+            "start hostkit-blog_surge.service",
+            "health healthy after 0.0 s: GET / 200",
+            "nginx hostkit-blog",
+            "live requests go to what is new; the regular processes follow",
+            "drain every request is answered",
+            "start hostkit-blog.service",
+            "health healthy after 0.0 s: GET / 200",
+            "nginx hostkit-blog",
+            "drain every request is answered",
+            "stop hostkit-blog_surge.service",
+        ]
+    );
+}
+
+#[test]
+fn a_variable_that_leads_nowhere_is_named_as_the_reason_and_its_password_is_not() {
+    let scene = Scene::after(&[provisioned_bare, deployed]);
+    let file = scene.real("/home/blog/.env");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text + "CACHE_URL='redis://u:s3cret@localhost:6390/0'\n").unwrap();
+    let error =
+        scene.act(|s| put(s, &[("index.js", "bad"), ("package.json", "{}"), ("unhealthy", "")])).unwrap_err();
+    let fault = error.chain().find_map(|e| e.downcast_ref::<Fault>()).unwrap();
+    let why = fault.why.clone().unwrap();
+    assert_eq!(why, "`CACHE_URL` leads to port 6390 of this host, where nothing listens");
+    scene.world.state().occupied.insert(6390, 0);
+    let error =
+        scene.act(|s| put(s, &[("index.js", "bad"), ("package.json", "{}"), ("unhealthy", "")])).unwrap_err();
+    let fault = error.chain().find_map(|e| e.downcast_ref::<Fault>()).unwrap();
+    assert_eq!(fault.why, None, "what is there is no reason");
 }
 
 #[test]

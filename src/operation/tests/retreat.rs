@@ -14,8 +14,9 @@ use crate::{
         retreat::Data,
         rollback::{Swapped, With, foresee, go_back},
         session::{Mode, Outcome, Session},
-        survey::doctor,
+        survey::{doctor, resume},
     },
+    project::Stage,
     system::Tripwire,
 };
 
@@ -155,4 +156,41 @@ fn a_first_release_is_not_watched_and_none_is_that_nobody_wants_watched() {
     scene.act(|s| set_rails(s, &"blog".parse()?, |rails| rails.probation = 0)).unwrap();
     scene.act(deployed).unwrap();
     assert!(scene.world.state().timers.is_empty());
+}
+
+#[test]
+fn nobody_judges_a_release_before_its_handover_is_done_or_while_another_is_at_work() {
+    let scene = crashed(9);
+    let newest = live(&scene);
+    let look = |scene: &Scene| scene.act_later(60, |s| watch(s, &"blog".parse()?, &newest)).unwrap();
+    let staged = scene.copy();
+    staged
+        .act(|s| {
+            let spec = s.project(&"blog".parse()?)?.spec;
+            s.store.change(|registry| registry.put_project(&spec.at(Stage::Drain)))
+        })
+        .unwrap();
+    assert!(matches!(look(&staged), Watched::Well));
+    scene
+        .act(|session| {
+            let _held = session.enter("blog", "deploy")?;
+            assert!(matches!(look(&scene), Watched::Well));
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(live(&scene), newest);
+    assert!(matches!(look(&scene), Watched::TakenBack(_)));
+    // It is known from the moment on in which it is gone.
+    let fallen = scene.act(|s| s.project(&"blog".parse()?)).unwrap().spec.rails.fallen.unwrap();
+    assert_eq!(fallen.release, newest.to_string());
+}
+
+#[test]
+fn a_release_is_watched_on_after_a_boot_for_as_long_as_it_is_young() {
+    for (later, watched) in [(60, true), (301, false)] {
+        let scene = crashed(0);
+        scene.world.state().timers.clear();
+        scene.act_later(later, resume).unwrap();
+        assert_eq!(!scene.world.state().timers.is_empty(), watched, "{later} s");
+    }
 }

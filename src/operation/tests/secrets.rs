@@ -148,7 +148,8 @@ fn a_release_whose_required_variables_are_missing_is_refused_before_anything_sta
     let starts = scene.world.state().starts;
     let error = scene.act(deploy_example).unwrap_err();
     assert_eq!(code(&error), Code::EnvMissing);
-    assert!(error.to_string().contains("MAIL_HOST, API_KEY"), "{error}");
+    assert!(format!("{error:#}").contains("MAIL_HOST, API_KEY"), "{error:#}");
+    assert!(error.to_string().contains("stays live"), "{error}");
     assert_eq!(scene.snapshot(), before);
     assert_eq!(scene.world.state().starts, starts);
     scene.act(|s| set(s, "MAIL_HOST", "localhost")).unwrap();

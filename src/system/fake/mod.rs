@@ -80,6 +80,12 @@ pub struct State {
     /// What is run again and again.
     #[serde(default)]
     pub timers: Vec<String>,
+    /// Units that were asked to stop at the same time; what was done, and no part of the world.
+    #[serde(skip)]
+    pub ended_together: Vec<Vec<String>>,
+    /// Units whose process has ended without an error, and waits to be started again.
+    #[serde(default)]
+    pub ended: Vec<String>,
     /// How often systemd had to start a unit again.
     #[serde(default)]
     pub crashes: BTreeMap<String, u32>,
@@ -177,6 +183,7 @@ impl World {
             objects: Box::new(fake()),
             vault: Vault::new(self.at.join(MASTER_KEY)),
             clock: Box::new(crate::system::clock::System),
+            remarks: Vec::new(),
         }
     }
     /// The daemons' state.

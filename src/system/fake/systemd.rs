@@ -156,6 +156,16 @@ impl Systemd for Fake {
             Ok(())
         })
     }
+    fn end_together(&mut self, units: &[&UnitName]) -> Result<()> {
+        self.effect("end-together", |state| {
+            for unit in units {
+                state.units.remove(unit.as_str());
+                let _ = std::fs::remove_file(self.invocation(unit.as_str()));
+            }
+            state.ended_together.push(units.iter().map(ToString::to_string).collect());
+            Ok(())
+        })
+    }
     fn forget(&mut self, unit: &UnitName) -> Result<()> {
         self.stop(unit)
     }
@@ -163,9 +173,15 @@ impl Systemd for Fake {
         let running = |u: &String| (u.clone(), UnitStatus { active: "active".into(), sub: "running".into() });
         let state = self.world.state();
         let failed = |u: &String| (u.clone(), UnitStatus { active: "failed".into(), sub: "failed".into() });
-        Ok(state.units.keys().map(running).chain(state.failed.iter().map(failed)).collect())
+        let waiting =
+            |u: &String| (u.clone(), UnitStatus { active: "activating".into(), sub: "auto-restart".into() });
+        let known = state.units.keys().map(running).chain(state.failed.iter().map(failed));
+        Ok(known.chain(state.ended.iter().map(waiting)).collect())
     }
-    fn postmortem(&self, _unit: &UnitName) -> Result<Postmortem> {
+    fn postmortem(&self, unit: &UnitName) -> Result<Postmortem> {
+        if self.world.state().ended.iter().any(|ended| ended == unit.as_str()) {
+            return Ok(Postmortem { result: "success".into(), status: "exit status 0".into() });
+        }
         Ok(Postmortem { result: "exit-code".into(), status: "exit status 1".into() })
     }
     fn work(&mut self, job: &build::Job, hear: &mut dyn FnMut(&str)) -> Result<Ending> {
