@@ -111,7 +111,7 @@ fn an_app_that_ignores_sigterm_is_ended_and_no_request_fails() {
     vps.live("blog", &app(&format!("process.on('SIGTERM', () => {{}});\n{}", answers("Version 1")), drain));
     let load = Load::begin(&vps.server().address, &format!("blog.{DOMAIN}"), "Version ");
     let began = Instant::now();
-    vps.deploy("blog", &app(&answers("Version 2"), ""));
+    vps.deploy("blog", &app(&answers("Version 2"), drain));
     let took = began.elapsed().as_secs();
     println!("an app that ignores SIGTERM was replaced in {took} s");
     assert!((4..25).contains(&took), "it had 4 s to end, and was replaced in {took} s");
@@ -181,8 +181,9 @@ fn workers_and_timers_follow_the_release_and_one_that_fails_does_not_take_it_bac
     vps.hostkit(["doctor"]).expect_code(12).says("ends again and again");
     // One that has done its work is no finding.
     let call = vps.hostkit(["deploy", "blog", "--source", "-", "--override-ratelimit"]);
-    call.stdin(source("four", "process.exit(0)").tar_gz()).ok().says("ended by itself, without an error");
-    vps.hostkit(["status", "blog"]).ok().says("ended (starts again after 5 s)");
+    call.stdin(source("four", "process.exit(0)").tar_gz()).ok();
+    let ended = || vps.hostkit(["status", "blog"]).ok().stdout.contains("ended (starts again after 5 s)");
+    vps.wait_for("the worker to be shown as ended", ended);
     vps.expect_healthy();
     vps.hostkit(["rollback", "blog"]).ok();
     vps.hostkit(["rollback", "blog"]).ok();
