@@ -271,21 +271,25 @@ fn capistrano() -> Result<(), Error> {
     run(&["/bin/cp", "-r", kit::SOURCES[0], &origin])?;
     let line = format!(
         "cd {origin} && git init -q -b main . && git config user.email a@b.test && git config user.name a && \
-         git add -A && git commit -qm first && mkdir -p {HOME}/capistrano && cd {HOME}/capistrano && \
-         cap install >/dev/null 2>&1 && mkdir -p /srv/capistrano"
+         git add -A && git commit -qm first && mkdir -p {HOME}/capistrano/config/deploy /srv/capistrano"
     );
     run(&["/bin/sh", "-euc", &line])?;
+    // What `cap install` writes; Debian's looks for its template where it is not.
+    fs::write(
+        format!("{HOME}/capistrano/Capfile"),
+        "require 'capistrano/setup'\nrequire 'capistrano/deploy'\nrequire 'capistrano/scm/git'\n\
+         install_plugin Capistrano::SCM::Git\n",
+    )?;
     fs::write(
         format!("{HOME}/capistrano/config/deploy.rb"),
         format!(
             "set :application, 'app'\nset :repo_url, 'file://{origin}'\nset :branch, 'main'\n\
-             set :deploy_to, '/srv/capistrano'\nset :keep_releases, 5\n"
+             set :deploy_to, '/srv/capistrano'\nset :keep_releases, 5\nset :sshkit_backend, SSHKit::Backend::Local\n"
         ),
     )?;
     fs::write(
         format!("{HOME}/capistrano/config/deploy/production.rb"),
-        "server 'localhost', roles: %w{app}\nSSHKit.config.backend = SSHKit::Backend::Local\n\
-         SSHKit.config.use_runner = :sequential rescue nil\n",
+        "server 'localhost', roles: %w{app}\n",
     )?;
     fs::write(
         "/etc/systemd/system/capistrano-app.service",
