@@ -71,13 +71,19 @@ fn listeners(table: &str) -> impl Iterator<Item = Listener> + '_ {
     })
 }
 
-/// Whether a connection stands whose near end is `port`; state 01 is ESTABLISHED.
+/// Whether a connection to `port` stands, or is asked for by somebody on this host: state 01 is ESTABLISHED,
+/// seen from its near end, and 02 SYN_SENT, seen from the end that asks. Who is asked more than it can take
+/// drops what is asked, and is asked again a second later; it must still be there then.
 fn has_connection(table: &str, port: u16) -> bool {
     table.lines().skip(1).any(|line| {
-        let mut fields = line.split_ascii_whitespace();
-        let near = fields.nth(1).and_then(|address| address.split_once(':'));
-        let near = near.and_then(|(_, port)| u16::from_str_radix(port, 16).ok());
-        near == Some(port) && fields.nth(1) == Some("01")
+        let mut fields = line.split_ascii_whitespace().skip(1);
+        let mut end = || u16::from_str_radix(fields.next()?.split_once(':')?.1, 16).ok();
+        let (near, far) = (end(), end());
+        match fields.next() {
+            Some("01") => near == Some(port),
+            Some("02") => far == Some(port),
+            _ => false,
+        }
     })
 }
 
@@ -169,6 +175,20 @@ mod tests {
             std::thread::sleep(Duration::from_millis(20));
         }
         panic!("a closed socket is still listed");
+    }
+
+    #[test]
+    fn who_waits_to_be_let_in_is_connected_too() {
+        let line =
+            |near: &str, far: &str, state: &str| format!("head\n 0: {near} {far} {state} 0:0 00:0 0 0 0 1\n");
+        let (app, visitor) = ("0100007F:1F41", "0100007F:9C40");
+        assert!(has_connection(&line(app, visitor, "01"), 8001));
+        assert!(has_connection(&line(visitor, app, "02"), 8001), "it asks, and nobody has answered yet");
+        for (near, far, state) in
+            [(visitor, app, "01"), (app, visitor, "02"), (app, visitor, "06"), (visitor, app, "0A")]
+        {
+            assert!(!has_connection(&line(near, far, state), 8001), "{near} {far} {state}");
+        }
     }
 
     #[test]
