@@ -71,8 +71,8 @@ fn listeners(table: &str) -> impl Iterator<Item = Listener> + '_ {
     })
 }
 
-/// Whether a connection to `port` stands, or is asked for by somebody on this host: state 01 is ESTABLISHED,
-/// seen from its near end, and 02 SYN_SENT, seen from the end that asks. Who is asked more than it can take
+/// Whether a connection to `port` stands, or is asked for by somebody on this host: state 01 is `ESTABLISHED`,
+/// seen from its near end, and 02 `SYN_SENT`, seen from the end that asks. Who is asked more than it can take
 /// drops what is asked, and is asked again a second later; it must still be there then.
 fn has_connection(table: &str, port: u16) -> bool {
     table.lines().skip(1).any(|line| {
