@@ -17,8 +17,7 @@ use self::{
     switch::switch,
 };
 use super::{
-    HostState,
-    git,
+    HostState, git,
     lifecycle::retire,
     probation,
     session::{Mode, Outcome, Session},
