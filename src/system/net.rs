@@ -71,17 +71,25 @@ fn listeners(table: &str) -> impl Iterator<Item = Listener> + '_ {
     })
 }
 
-/// Whether a connection to `port` stands, or is asked for by somebody on this host: state 01 is `ESTABLISHED`,
-/// seen from its near end, and 02 `SYN_SENT`, seen from the end that asks. Who is asked more than it can take
-/// drops what is asked, and is asked again a second later; it must still be there then.
+/// Whether a connection to `port` stands, or is asked for by somebody on this host.
+///
+/// States are 01 `ESTABLISHED`, 02 `SYN_SENT`, 03 `SYN_RECV`. Who is asked more than it can take drops what is
+/// asked, and is asked again a second later; or one end takes the connection for standing, with its request
+/// on the way, while the other has not let it in. Either end counts, so that the process is still there then.
 fn has_connection(table: &str, port: u16) -> bool {
     table.lines().skip(1).any(|line| {
         let mut fields = line.split_ascii_whitespace().skip(1);
-        let mut end = || u16::from_str_radix(fields.next()?.split_once(':')?.1, 16).ok();
+        let mut end = || {
+            let (host, port) = fields.next()?.split_once(':')?;
+            Some((host, u16::from_str_radix(port, 16).ok()?))
+        };
         let (near, far) = (end(), end());
+        let comes = near.is_some_and(|(_, near)| near == port);
+        let goes = far == Some(("0100007F", port));
         match fields.next() {
-            Some("01") => near == Some(port),
-            Some("02") => far == Some(port),
+            Some("01") => comes || goes,
+            Some("02") => goes,
+            Some("03") => comes,
             _ => false,
         }
     })
@@ -184,8 +192,10 @@ mod tests {
         let (app, visitor) = ("0100007F:1F41", "0100007F:9C40");
         assert!(has_connection(&line(app, visitor, "01"), 8001));
         assert!(has_connection(&line(visitor, app, "02"), 8001), "it asks, and nobody has answered yet");
-        for (near, far, state) in
-            [(visitor, app, "01"), (app, visitor, "02"), (app, visitor, "06"), (visitor, app, "0A")]
+        assert!(has_connection(&line(visitor, app, "01"), 8001), "it has asked, and was not let in yet");
+        assert!(has_connection(&line(app, visitor, "03"), 8001));
+        let elsewhere = "0100000A:1F41";
+        for (near, far, state) in [(visitor, elsewhere, "01"), (app, visitor, "02"), (app, visitor, "06"), (visitor, app, "0A")]
         {
             assert!(!has_connection(&line(near, far, state), 8001), "{near} {far} {state}");
         }
