@@ -195,7 +195,8 @@ mod tests {
         assert!(has_connection(&line(visitor, app, "01"), 8001), "it has asked, and was not let in yet");
         assert!(has_connection(&line(app, visitor, "03"), 8001));
         let elsewhere = "0100000A:1F41";
-        for (near, far, state) in [(visitor, elsewhere, "01"), (app, visitor, "02"), (app, visitor, "06"), (visitor, app, "0A")]
+        for (near, far, state) in
+            [(visitor, elsewhere, "01"), (app, visitor, "02"), (app, visitor, "06"), (visitor, app, "0A")]
         {
             assert!(!has_connection(&line(near, far, state), 8001), "{near} {far} {state}");
         }
