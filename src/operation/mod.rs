@@ -14,6 +14,7 @@ pub mod probation;
 pub mod provision;
 pub mod recovery;
 pub mod redis;
+mod remains;
 pub mod retreat;
 pub mod rollback;
 pub mod scale;

@@ -8,6 +8,7 @@ use super::{
     backup::leftover::settle,
     execute, handover,
     recovery::{lock_name, recover},
+    remains,
 };
 use crate::{
     domain::{
@@ -19,7 +20,7 @@ use crate::{
     plan::Plan,
     project::{ProjectSpec, Stage, template::Templates},
     store::{ProjectRow, Registry, Store, Work},
-    system::{Host, lock::Lock, process, systemd::invocation},
+    system::{Host, lock::Lock, process},
 };
 
 /// What must stay free for the host itself, whatever is deployed.
@@ -65,7 +66,7 @@ pub struct Session<'a> {
     pub mode: Mode,
     /// The plan that a dry run was for.
     pub planned: Option<Plan>,
-    /// How many interrupted operations have been undone.
+    /// How many interrupted operations have been undone, and things that dead commands left taken away.
     pub recovered: usize,
     /// How long to wait for somebody else who works on the same project.
     pub patience: Duration,
@@ -136,47 +137,21 @@ impl Session<'_> {
         Lock::take(&self.locks(), name, what, clock.now())
     }
 
-    /// Removes what a deploy, a backup or a restore that died outside of an operation has left; the
-    /// project's lock says that nobody is at work there.
+    /// Takes away what a command that died has left outside of an operation, and says so; the project's
+    /// lock says that nobody is at work there.
     fn sweep(&mut self, name: &ProjectName) -> Result<()> {
-        let backups = name.backups(self.project(name)?.spec.uid);
-        for entry in self.host.root.list(&backups)? {
-            if entry.ends_with(".hostkit-new") {
-                self.host.root.remove(&backups.join(&entry))?;
-            }
-        }
-        // Before what it writes to goes away under it. The file says that a build has begun and nobody saw
-        // its end.
-        let (unit, begun) = (name.build_unit(), name.build_env());
-        if self.host.root.meta(&begun)?.is_some() || invocation(&self.host.root, &unit)?.is_some() {
-            self.host.systemd.forget(&unit)?;
-            self.host.root.remove(&begun)?;
-        }
-        // With the key that it was fetched with. Who fetches may still be at it.
-        if self.host.root.meta(&name.fetched())?.is_some() {
-            self.host.systemd.forget(&name.fetch_unit())?;
-            self.host.root.shred(&name.fetched())?;
-        }
-        // What a migration has begun nobody waits for any more.
-        if invocation(&self.host.root, &name.release_unit())?.is_some() {
-            self.host.systemd.stop(&name.release_unit())?;
-        }
-        let releases = name.releases();
-        for entry in self.host.root.list(&releases)? {
-            if entry.starts_with(".staging-") {
-                self.host.root.shred(&releases.join(&entry))?;
-            }
-            let release = entry.strip_prefix('.').and_then(|e| e.strip_suffix(".manifest"));
-            if let Some(release) = release
-                && self.host.root.meta(&releases.join(release))?.is_none()
-            {
-                self.host.root.remove(&releases.join(&entry))?;
-            }
-            if entry.ends_with(".hostkit-new") {
-                self.host.root.remove(&releases.join(&entry))?;
-            }
+        for remain in remains::find(self, name)? {
+            remain.clear(self, name)?;
+            self.recovered += 1;
+            let message = format!("{name}: {} {}", remain.words(), remain.done());
+            self.ui.emit(Event::Warned { message: &message });
         }
         Ok(())
+    }
+
+    /// Whether nobody is at work on an owner now.
+    pub fn is_idle(&self, owner: &str) -> Result<bool> {
+        Lock::is_free(&self.locks(), lock_name(owner))
     }
 
     /// Locks a project also for a dry run: for what makes files of its own on the way.

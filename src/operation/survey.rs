@@ -14,6 +14,7 @@ use super::{
     environment::bring_back,
     init::VAULT_KEY,
     probation,
+    remains,
     session::{Mode, Outcome, Session},
 };
 use crate::{
@@ -209,7 +210,13 @@ fn examine_backups(session: &Session<'_>, name: &str, seen: &Seen, survey: &mut 
         let problem = "is under way, or was interrupted: not all of it runs what is live";
         survey.find(name, "handover", problem, format!("hostkit repair {name}"));
     }
-    survey.checks += 2 + usize::from(row.spec.backups.is_some());
+    survey.checks += 3 + usize::from(row.spec.backups.is_some());
+    // As long as somebody is at work, it is no remains.
+    if session.is_idle(name)? {
+        for remain in remains::find(session, &row.spec.name)? {
+            survey.find(name, "remains", remain.words(), format!("hostkit repair {name}"));
+        }
+    }
     if let Some(fallen) = &row.spec.rails.fallen {
         let problem = format!("was taken back by itself at {}: {}", fallen.at, fallen.why);
         survey.find(name, format!("release {}", fallen.release), problem, format!("hostkit logs {name}"));
@@ -273,7 +280,10 @@ pub fn repair(session: &mut Session<'_>, only: Option<&ProjectName>) -> Result<(
         match mended_one {
             Ok(n) => mended += n,
             Err(error) if only.is_some() => return Err(error),
-            Err(error) if is_busy(&error) => {
+            Err(error) if is(&error, Code::Interrupted) => {
+                return Err(stopped(&error, mended + session.recovered));
+            }
+            Err(error) if is(&error, Code::Busy) => {
                 session.ui.emit(Event::Warned { message: &format!("{error:#}; it was left out") });
             }
             Err(error) => {
@@ -308,6 +318,9 @@ pub fn resume(session: &mut Session<'_>) -> Result<(Outcome, usize)> {
             if session.mode == Mode::Run { probation::go_on(session, &spec) } else { Ok(()) }
         });
         if let Err(error) = resumed {
+            if is(&error, Code::Interrupted) {
+                return Err(stopped(&error, session.recovered));
+            }
             session.ui.emit(Event::Warned { message: &format!("{name}: {error:#}") });
         }
     }
@@ -321,7 +334,21 @@ pub fn resume(session: &mut Session<'_>) -> Result<(Outcome, usize)> {
 
 /// Whether somebody else is at work there.
 pub(super) fn is_busy(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<Fault>().is_some_and(|f| f.code == Code::Busy)
+    is(error, Code::Busy)
+}
+
+fn is(error: &anyhow::Error, code: Code) -> bool {
+    error.downcast_ref::<Fault>().is_some_and(|fault| fault.code == code)
+}
+
+/// Somebody stopped it: what was put right stays so, and what was not has not failed.
+fn stopped(error: &anyhow::Error, mended: usize) -> anyhow::Error {
+    let so_far = match mended {
+        0 => "nothing had been put right yet".to_owned(),
+        1 => "1 thing had been put right".to_owned(),
+        n => format!("{n} things had been put right"),
+    };
+    Fault::new(Code::Interrupted, format!("{error:#}; {so_far}")).next("hostkit repair").into()
 }
 
 fn mend(session: &mut Session<'_>, owner: &str) -> Result<usize> {

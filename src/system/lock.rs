@@ -75,6 +75,22 @@ impl Lock {
         }
     }
 
+    /// Whether nobody holds the lock now; leaves it as it is.
+    pub fn is_free(dir: &Path, name: &str) -> Result<bool> {
+        let path = dir.join(format!("{name}.lock"));
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(true),
+            Err(e) => return Err(e).with_context(|| format!("opening the lock `{}`", path.display())),
+        };
+        // Shared, and for no longer than this: whoever takes it meanwhile tries more than once.
+        match file.try_lock_shared() {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(e)) => Err(e).with_context(|| format!("looking at `{}`", path.display())),
+        }
+    }
+
     /// Takes the lock, or says who holds it.
     pub fn attempt(
         dir: &Path,
@@ -133,11 +149,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let now = Timestamp::now();
         let held = Lock::take(dir.path(), "blog", "deploy blog", now).unwrap();
+        assert!(!Lock::is_free(dir.path(), "blog").unwrap());
         let error = Lock::take(dir.path(), "blog", "rollback blog", now).unwrap_err();
         let fault = error.downcast_ref::<Fault>().unwrap();
         assert_eq!(fault.code, Code::Busy);
         assert!(fault.message.contains("`deploy blog` (process "), "{fault}");
         drop(held);
+        assert!(Lock::is_free(dir.path(), "blog").unwrap() && Lock::is_free(dir.path(), "other").unwrap());
         Lock::take(dir.path(), "blog", "rollback blog", now).unwrap();
     }
 

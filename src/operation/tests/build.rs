@@ -11,9 +11,9 @@ use crate::{
     event::{Event, Ui},
     operation::{
         deploy::build::{State, cancel, list, log},
-        session::Mode,
+        session::{Mode, Outcome},
+        survey::{doctor, repair},
     },
-    system::Tripwire,
 };
 
 fn ino(scene: &Scene, path: &str) -> u64 {
@@ -36,8 +36,10 @@ struct Ear(Vec<String>);
 
 impl Ui for Ear {
     fn emit(&mut self, event: Event<'_>) {
-        if let Event::Output { what, line } = event {
-            self.0.push(format!("{what}: {line}"));
+        match event {
+            Event::Output { what, line } => self.0.push(format!("{what}: {line}")),
+            Event::Warned { message } => self.0.push(message.to_owned()),
+            _ => {}
         }
     }
 }
@@ -180,7 +182,25 @@ fn a_build_that_outlives_its_hostkit_is_ended_by_the_next_command() {
     std::fs::write(scene.real("/run/hostkit/locks/blog_build.env"), "TOKEN=x").unwrap();
     scene.act(|s| cancel(s, &"blog".parse()?)).unwrap();
     std::os::unix::fs::symlink("0", &link).unwrap();
-    scene.recover(Tripwire::default()).unwrap();
+    let found = scene.act(|s| doctor(s, None)).unwrap();
+    let remains: Vec<_> = found.findings.iter().filter(|f| f.what == "remains").collect();
+    assert_eq!(remains.len(), 2, "{:?}", found.findings);
+    assert!(remains[0].problem.contains("a build that nobody waits for"), "{}", remains[0].problem);
+    let busy = scene.act(|s| {
+        let _held = crate::system::lock::Lock::take(
+            &s.host.root.real(&crate::domain::layout::host::locks()),
+            "blog",
+            "deploy blog",
+            s.host.clock.now(),
+        )?;
+        doctor(s, Some(&"blog".parse()?))
+    });
+    let busy = busy.unwrap();
+    assert!(busy.findings.iter().all(|f| f.what != "remains"), "somebody is at work: {:?}", busy.findings);
+    let mut ear = Ear::default();
+    let (outcome, mended) = scene.act_heard(&mut ear, Mode::Run, |s| repair(s, None)).unwrap();
+    assert_eq!((outcome, mended), (Outcome::Changed, 2));
+    assert!(ear.0.iter().any(|said| said.contains("nobody waits for any more was ended")), "{:?}", ear.0);
     assert!(!link.is_symlink());
     assert!(!scene.real("/run/hostkit/locks/blog_build.env").exists());
     assert_eq!(scene.snapshot().files, before.files);
