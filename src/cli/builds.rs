@@ -1,7 +1,5 @@
 //! `builds`: what builds wrote, and ending one. And how a deploy says on what terms it is built.
 
-use std::time::Duration;
-
 use anyhow::Result;
 use clap::Args;
 use serde_json::json;
@@ -13,14 +11,15 @@ use super::{
     policy::Policy,
 };
 use crate::{
-    domain::{env::EnvKey, name::ProjectName, release::ReleaseId},
+    domain::{env::EnvKey, name::ProjectName, release::ReleaseId, size},
     operation::{
         deploy::{
             build::{Past, State, Terms, cancel, list, log},
-            size,
+            size as readable,
         },
         session::Mode,
     },
+    project::Limits,
 };
 
 super::group! {
@@ -42,10 +41,10 @@ pub(crate) struct BuildArgs {
     #[arg(long, help_heading = "Build")]
     no_build: bool,
     /// Memory for the build, such as 2G; usually half of what is free
-    #[arg(long, value_name = "SIZE", value_parser = bytes, help_heading = "Build")]
+    #[arg(long, value_name = "SIZE", value_parser = size::parse, help_heading = "Build")]
     build_memory: Option<u64>,
     /// What the build may fill of the disk, such as 20G; usually 10G
-    #[arg(long, value_name = "SIZE", value_parser = bytes, help_heading = "Build")]
+    #[arg(long, value_name = "SIZE", value_parser = size::parse, help_heading = "Build")]
     build_disk: Option<u64>,
     /// How long the build may take, in seconds; usually 900
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400), help_heading = "Build")]
@@ -60,24 +59,15 @@ impl BuildArgs {
         Terms {
             no_install: self.no_install,
             no_build: self.no_build,
-            memory: self.build_memory,
-            disk: self.build_disk,
-            time: self.build_timeout.map(|seconds| Duration::from_secs(seconds.into())),
+            limits: Limits {
+                memory: self.build_memory,
+                disk: self.build_disk,
+                timeout: self.build_timeout,
+                ..Limits::default()
+            },
             secrets: self.build_secret.clone(),
         }
     }
-}
-
-/// `512M`, `2G`: a number of bytes.
-fn bytes(text: &str) -> Result<u64, String> {
-    let wrong = || format!("`{text}` is not a size: a number and M or G, such as 512M or 2G");
-    let (number, shift) = match text.as_bytes().last() {
-        Some(b'M') => (&text[..text.len() - 1], 20),
-        Some(b'G') => (&text[..text.len() - 1], 30),
-        _ => return Err(wrong()),
-    };
-    let number: u64 = number.parse().map_err(|_| wrong())?;
-    number.checked_mul(1 << shift).filter(|bytes| *bytes <= 1 << 50).ok_or_else(wrong)
 }
 
 /// List the builds of a project, newest first
@@ -123,7 +113,7 @@ impl Verb for ListArgs {
             .map(|past| {
                 let (state, detail) = word(past);
                 let detail = detail.chars().take(80).collect();
-                vec![past.id.to_string(), state.to_owned(), size(past.size), detail]
+                vec![past.id.to_string(), state.to_owned(), readable(past.size), detail]
             })
             .collect();
         Ok(Answer::new(table(&["RELEASE", "STATE", "LOG", "DETAIL"], &rows), data))
@@ -174,19 +164,5 @@ impl Verb for CancelArgs {
         let outcome = cx.session(Mode::Run, |session| cancel(session, &self.name))?;
         let text = format!("the build of {} was ended", self.name);
         Ok(Answer::new(text, json!({ "cancelled": true })).outcome(outcome))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::bytes;
-
-    #[test]
-    fn sizes_are_read() {
-        assert_eq!(bytes("512M"), Ok(512 << 20));
-        assert_eq!(bytes("2G"), Ok(2 << 30));
-        for wrong in ["", "M", "2", "2T", "-1G", "1.5G", "99999999999999G"] {
-            assert!(bytes(wrong).is_err(), "{wrong}");
-        }
     }
 }

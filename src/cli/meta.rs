@@ -150,6 +150,12 @@ A source may say in `hostkit.toml` how it is run. Flags come before it; what it 
   spa = true                    # static: an unknown path gets index.html
   shared = [\"uploads\"]          # directories that outlive releases, kept in shared/
 
+  # Where a build needs more than usual, a table instead of `build`; `hostkit rails` says how much it may have.
+  # [build]
+  # commands = [\"npm run css\", \"npm run build\"]
+  # memory = \"2G\"               # and disk = \"20G\", timeout = 1800 (seconds), tasks = 1024,
+  # cpu = 200                   # of 100 for each processor
+
   [processes]                   # what else runs; lines of a Procfile do the same
   worker = \"celery -A shop worker\"
   tidy = { cron = \"0 3 * * *\", command = \"python tidy.py\" }

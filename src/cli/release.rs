@@ -25,7 +25,7 @@ use crate::{
         release::ReleaseId,
     },
     operation::{
-        deploy::{Deployed, Upload, deploy, size},
+        deploy::{Deployed, Upload, build::Forecast, deploy, size},
         retreat::Data,
         rollback::{Swapped, With, foresee, go_back},
         session::{Mode, Outcome},
@@ -171,13 +171,37 @@ pub(super) fn upload(args: DeployArgs, cx: &mut Context) -> Result<Answer> {
         Ok((outcome, deployed, session.planned.take()))
     })?;
     match planned {
-        Some(plan) => Ok(Answer::planned(&plan).outcome(outcome).warn(deployed.warnings)),
+        Some(plan) => {
+            let mut answer = Answer::planned(&plan).outcome(outcome).warn(deployed.warnings);
+            if let Some(forecast) = &deployed.forecast {
+                answer.text = format!("{}\n{}", foreseen(forecast), answer.text);
+                answer.data["build"] = json!(forecast);
+            }
+            Ok(answer)
+        }
         None => Ok(answer(outcome, deployed, began.elapsed())),
     }
 }
 
+/// What would be built, for people.
+fn foreseen(build: &Forecast) -> String {
+    let mut lines = vec![format!(
+        "Would build it, with {} of memory, {} s and {} % of a processor:",
+        size(build.memory),
+        build.timeout,
+        build.cpu
+    )];
+    match &build.installed_as_in {
+        Some(id) => lines.push(format!("  install  nothing: the same as in {id}")),
+        None => lines.extend(build.install.iter().map(|command| format!("  install  {command}"))),
+    }
+    lines.extend(build.build.iter().map(|command| format!("  build    {command}")));
+    lines.push(format!("  share    {} of {} files with what is live", build.shared, build.files));
+    lines.join("\n")
+}
+
 fn answer(outcome: Outcome, done: Deployed, took: Duration) -> Answer {
-    let Deployed { spec, previous, release, why, warnings } = done;
+    let Deployed { spec, previous, release, why, warnings, .. } = done;
     let (name, domain) = (&spec.name, &spec.domain);
     let text = format!(
         "{LIVE}  http://{domain}  release {}  {} files, {}  after {:.1} s",

@@ -15,6 +15,7 @@ pub mod release;
 pub mod runtime;
 pub mod secret;
 pub mod shared_dir;
+pub mod size;
 pub mod sql_name;
 pub mod veil;
 pub mod version;

@@ -95,6 +95,15 @@ impl Session<'_> {
     pub fn enter(&mut self, owner: &str, verb: &str) -> Result<Held> {
         if self.mode == Mode::DryRun {
             self.warn_of_open_operations()?;
+            if let Ok(name) = owner.parse()
+                && self.store.project(&name)?.is_some()
+                && self.is_idle(owner)?
+            {
+                for remain in remains::find(self, &name)? {
+                    let message = format!("{name}: {} would be taken away first", remain.words());
+                    self.ui.emit(Event::Warned { message: &message });
+                }
+            }
             return Ok(Held(Vec::new()));
         }
         let what = format!("{verb} {owner}");

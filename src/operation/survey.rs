@@ -13,8 +13,7 @@ use super::{
     database::gone,
     environment::bring_back,
     init::VAULT_KEY,
-    probation,
-    remains,
+    probation, remains,
     session::{Mode, Outcome, Session},
 };
 use crate::{

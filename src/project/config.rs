@@ -1,11 +1,13 @@
 //! `hostkit.toml`: what a project says about itself.
 
+mod build;
 mod processes;
 mod table;
 
 use serde::{Deserialize, Serialize};
 
 use super::framework::Framework;
+use super::limits::Limits;
 use super::place::Source;
 use super::process::{Process, Strategy};
 use crate::domain::command::StartCommand;
@@ -27,6 +29,8 @@ pub struct AppConfig {
     pub install: Option<Vec<StartCommand>>,
     /// What makes the release, one after the other; an empty list is nothing.
     pub build: Option<Vec<StartCommand>>,
+    /// How much that may use.
+    pub limits: Limits,
     /// The directory that nginx serves, relative to the source.
     pub output: Option<String>,
     /// What changes the database before the release runs, one after the other; an empty list is nothing.
@@ -104,11 +108,14 @@ impl AppConfig {
             return Err(start.fault("`start` and `web` in [processes] say the same; leave one out"));
         }
         let release = top.get("release").map(|value| release(&value)).transpose()?.unwrap_or_default();
+        let (build, limits) =
+            top.get("build").map(|value| build::read(&value)).transpose()?.unwrap_or_default();
         let config = Self {
             runtime: top.get("runtime").map(|value| runtime(&value)).transpose()?,
             framework: top.get("framework").map(|value| framework(&value)).transpose()?,
             install: top.get("install").map(|value| commands(&value)).transpose()?,
-            build: top.get("build").map(|value| commands(&value)).transpose()?,
+            build,
+            limits,
             output: top.get("output").map(|value| output(&value)).transpose()?,
             release: release.0,
             release_timeout: release.1,

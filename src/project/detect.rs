@@ -189,9 +189,12 @@ fn recipe(
         notes.why("hostkit.toml says how to install");
         recipe.install.clone_from(install);
         // Who knows what another command reads and makes.
-        recipe.lockfiles.clear();
-        recipe.installed.clear();
+        if !install.iter().all(is_installer) {
+            recipe.lockfiles.clear();
+            recipe.installed.clear();
+        }
     }
+    recipe.limits = config.limits;
     if let Some(build) = &config.build {
         notes.why("hostkit.toml says how to build");
         recipe.build.clone_from(build);
@@ -241,6 +244,16 @@ fn is_lean(recipe: &Recipe, start: Option<&StartCommand>, processes: &[Process],
         && workdir == Workdir::App
         && start.is_some_and(is_node)
         && processes.iter().all(|process| is_node(&process.command))
+}
+
+/// Whether a command is a package manager of Node that installs what its lockfile says, with whatever flags.
+fn is_installer(command: &StartCommand) -> bool {
+    let words: Vec<Option<&str>> = command.words().iter().map(|word| word.as_literal()).collect();
+    matches!(
+        words.as_slice(),
+        [Some("npm" | "pnpm" | "yarn" | "bun"), Some("ci" | "install" | "i"), flags @ ..]
+            if flags.iter().all(|flag| flag.is_some_and(|flag| flag.starts_with('-')))
+    )
 }
 
 /// Those of `hostkit.toml` and those of the Procfile that it does not name.

@@ -9,6 +9,7 @@ pub mod fit;
 pub mod fpm;
 pub mod framework;
 mod health;
+pub mod limits;
 mod phase;
 mod place;
 pub mod process;
@@ -26,6 +27,7 @@ pub mod template;
 pub mod toolchain;
 
 pub use self::{
+    limits::Limits,
     phase::{Phase, Ran},
     rails::Rails,
     recipe::{Migration, Recipe},

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::limits::Limits;
+
 /// A project's guard rails.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -15,6 +17,8 @@ pub struct Rails {
     pub probation: u32,
     /// How long a migration may take, in seconds; what a release says of its own counts before the usual.
     pub release_timeout: u32,
+    /// The most that its builds may use.
+    pub build: Limits,
     /// Since when deploys are paused, if they are.
     pub paused: Option<String>,
     /// When somebody resumed them: what failed before does not count.
@@ -54,6 +58,7 @@ impl Default for Rails {
             pause: false,
             probation: 5,
             release_timeout: Self::RELEASE_TIMEOUT,
+            build: Limits::default(),
             paused: None,
             resumed: None,
             fallen: None,

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::limits::Limits;
 use crate::domain::command::StartCommand;
 
 /// What detection says has to be done with a source. Every command is an argument vector: no shell reads
@@ -19,6 +20,9 @@ pub struct Recipe {
     pub installed: Vec<String>,
     /// Make the release out of the source, one after the other.
     pub build: Vec<StartCommand>,
+    /// How much both may use.
+    #[serde(default)]
+    pub limits: Limits,
     /// Change the database to what the release expects, once, before it runs.
     pub migrations: Vec<Migration>,
     /// How long each of these may take, in seconds, when the source says so.

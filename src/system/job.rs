@@ -1,25 +1,35 @@
-//! Programs that systemd runs once, each in a unit of its own, and what they say while they run.
+//! Programs that systemd runs once, each in a unit of its own, and what they say while they run. What such a
+//! program may see and do is the caller's matter: it is in the settings of its unit.
+
+mod lines;
 
 use std::{
     io::{self, Read},
-    os::unix::process::ExitStatusExt,
-    process::Child,
-    sync::mpsc::{self, RecvTimeoutError, Sender},
+    process::{Child, ExitStatus},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
 
+use self::lines::Lines;
 use super::{exec::Tool, process, systemd::Postmortem};
 use crate::domain::layout::UnitName;
 
-/// How long a line may be before it is cut into several, in bytes.
-const LONGEST: usize = 4096;
 /// Starts another program and becomes it. `systemd-run` looks for the program in its own tree of files,
 /// and the job may have another one.
 const STARTER: [&str; 4] = ["/usr/bin/nice", "-n", "0", "--"];
-/// How often to look whether somebody wants to stop.
-const PACE: Duration = Duration::from_millis(100);
+/// How often a program is looked after while it is silent.
+const PACE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+/// How often to look whether one has ended that has nothing more to say.
+const SOON: Duration = Duration::from_millis(5);
+/// How long a unit that was told to stop may take; systemd kills what is left before that.
+const END: Duration = Duration::from_mins(3);
+/// How often systemd is asked again to forget a unit.
+const REMIND: Duration = Duration::from_millis(500);
 /// How long systemd may need to forget a unit that has ended.
 const FORGOTTEN_WITHIN: Duration = Duration::from_secs(30);
 
@@ -46,24 +56,34 @@ pub enum End {
     Well,
     /// It ended with this exit status.
     Status(i32),
+    /// This signal ended it.
+    Signal(String),
     /// It was ended because it took too long.
     Late,
     /// It was ended because it took too much memory.
     OutOfMemory,
-    /// Something else ended it, or kept it from starting: what systemd says of it.
-    Otherwise(String),
+    /// It was ended because whoever looked after it wanted that.
+    Cut,
+    /// It could not be started: what was said of it.
+    Never(String),
 }
 
 impl End {
-    /// What systemd's two words on the end of a unit mean.
-    fn of(end: &Postmortem) -> Self {
+    /// What systemd's two words on the end of a unit mean; `last` is what was said last.
+    fn of(end: &Postmortem, last: Option<&str>) -> Self {
+        let number = end.status.rsplit(' ').next().unwrap_or_default();
         match end.result.as_str() {
             "timeout" => Self::Late,
             "oom-kill" => Self::OutOfMemory,
-            _ => match end.status.strip_prefix("exit status ").and_then(|number| number.parse().ok()) {
-                Some(status) if status != 0 => Self::Status(status),
-                _ => Self::Otherwise(format!("{}, {}", end.result, end.status)),
-            },
+            // A shell and its like say so when the kernel has killed what they had started.
+            "exit-code" => Self::Status(number.parse().unwrap_or(1)),
+            "signal" | "core-dump" => Self::Signal(number.to_owned()),
+            // Stopped from outside: as good as a signal.
+            "success" if end.status.starts_with("signal") => Self::Signal(number.to_owned()),
+            other => {
+                let last = last.unwrap_or("it said nothing");
+                Self::Never(if other.is_empty() { last.to_owned() } else { format!("{last} ({other})") })
+            }
         }
     }
 
@@ -72,54 +92,117 @@ impl End {
         match self {
             Self::Well => "ended well".to_owned(),
             Self::Status(status) => format!("ended with exit status {status}"),
+            Self::Signal(number) => format!("was ended by signal {number}"),
             Self::Late => "took too long and was ended".to_owned(),
             Self::OutOfMemory => "took more memory than there was and was ended".to_owned(),
-            Self::Otherwise(what) => format!("ended ({what})"),
+            Self::Cut => "was ended".to_owned(),
+            Self::Never(why) => format!("could not be started: {why}"),
         }
     }
 }
 
-/// Runs a job with `systemd-run`, handing on every line it writes, and waits until nothing of it is left.
-/// Ends it when somebody asks this process to stop.
-pub(super) fn run(job: &Job, said: &mut dyn FnMut(&str)) -> Result<End> {
-    let mut arguments: Vec<String> =
-        ["--quiet", "--pipe", "--wait", "--service-type=exec"].map(str::to_owned).to_vec();
-    arguments.push(format!("--unit={}", job.unit));
-    arguments.push(format!("--description={}", job.description));
-    arguments.push(format!("--property=RuntimeMaxSec={}", job.patience.as_secs()));
-    arguments.extend(job.settings.iter().map(|line| format!("--property={line}")));
-    arguments.push("--".to_owned());
-    arguments.extend(STARTER.map(str::to_owned));
-    arguments.extend(job.argv.iter().cloned());
-    // One that was killed with its caller may be remembered still.
+/// Runs a job to its end, handing on every line it writes; nothing of its unit is left when this returns,
+/// however it returns. `look` is asked again and again whether it has to end; so is whoever may have asked
+/// this process to stop.
+pub(super) fn run(
+    job: &Job,
+    said: &mut dyn FnMut(&str),
+    look: &mut dyn FnMut() -> Result<bool>,
+) -> Result<End> {
+    // One that was killed with its caller may be remembered still, and would be in the way.
     forget(&job.unit)?;
-    let (child, output) = Tool::find("systemd-run", "systemd")?.start_merged(&arguments)?;
-    let ended = listen(child, output, said);
+    let (mut child, output) = Tool::find("systemd-run", "systemd")?.start_merged(words(job))?;
+    let mut lines = Lines::default();
+    let ended = listen(job, &mut child, output, &mut lines, said, look);
     if ended.is_err() {
         // It lives on without whoever started it.
+        let _ = child.kill();
+        let _ = child.wait();
         stop(&job.unit)?;
     }
-    let status = ended?;
-    if status.success() {
-        forget(&job.unit)?;
-        return Ok(End::Well);
-    }
+    let (status, cut) = ended?;
+    lines.finish(said);
     // One that failed stays until somebody has looked.
-    let end = super::systemd::postmortem(&job.unit)?;
+    let end = if status.success() {
+        End::Well
+    } else {
+        End::of(&super::systemd::postmortem(&job.unit)?, lines.last.as_deref())
+    };
     forget(&job.unit)?;
-    if end.result.is_empty() || end.result == "success" {
-        // Never started: `systemd-run` has said why.
-        return Ok(match status.code() {
-            Some(code) => End::Status(code),
-            None => End::Otherwise(format!("signal {}", status.signal().unwrap_or_default())),
-        });
+    process::keep_going()?;
+    Ok(if cut { End::Cut } else { end })
+}
+
+/// The words after `systemd-run`. The unit is one that ends: for a daemon it would be a success to be ended
+/// by a signal.
+fn words(job: &Job) -> Vec<String> {
+    let mut words = ["--quiet", "--pipe", "--wait", "--service-type=oneshot"].map(str::to_owned).to_vec();
+    words.push(format!("--unit={}", job.unit));
+    words.push(format!("--description={}", job.description));
+    words.push(format!("--property=TimeoutStartSec={}", job.patience.as_secs().max(1)));
+    words.extend(job.settings.iter().map(|line| format!("--property={line}")));
+    words.push("--".to_owned());
+    words.extend(STARTER.map(str::to_owned));
+    words.extend(job.argv.iter().cloned());
+    words
+}
+
+/// Hears a program to its end; says whether it was made to end.
+fn listen(
+    job: &Job,
+    child: &mut Child,
+    output: io::PipeReader,
+    lines: &mut Lines,
+    said: &mut dyn FnMut(&str),
+    look: &mut dyn FnMut() -> Result<bool>,
+) -> Result<(ExitStatus, bool)> {
+    let mut output = Some(output);
+    let mut piece = [0; 16 << 10];
+    let mut told: Option<Instant> = None;
+    loop {
+        if let Some(pipe) = &mut output {
+            match poll(&mut [PollFd::new(pipe, PollFlags::IN)], Some(&PACE)) {
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) => match pipe.read(&mut piece) {
+                    Ok(0) => output = None,
+                    Ok(count) => lines.add(&piece[..count], said),
+                    Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                    Err(e) => return Err(e).context("reading what a program says"),
+                },
+                Err(e) => return Err(e).context("waiting for what a program says"),
+            }
+        } else if let Some(status) = child.try_wait().context("waiting for a program")? {
+            return Ok((status, told.is_some()));
+        } else {
+            // The pipe may be closed long before the unit is gone.
+            std::thread::sleep(SOON);
+        }
+        match told {
+            Some(since) if since.elapsed() > END => bail!("`{}` does not end", job.unit),
+            Some(_) => {}
+            None => {
+                if process::keep_going().is_err() || look()? {
+                    // It is heard to its end: until then it may have to write.
+                    systemctl()?.output(["stop", "--no-block", "--quiet", job.unit.as_str()])?;
+                    told = Some(Instant::now());
+                }
+            }
+        }
     }
-    Ok(End::of(&end))
 }
 
 /// Starts a job that goes on whatever becomes of this process. With `stdin` it reads what this process
 /// would have read; it writes nowhere.
 pub(super) fn detach(job: &Job, stdin: bool) -> Result<()> {
+    let arguments = detached(job, stdin);
+    let run = Tool::find("systemd-run", "systemd")?;
+    if stdin { run.leave(&arguments) } else { run.run(&arguments).map(drop) }
+        .context("starting a unit for the work")
+}
+
+/// The words of that. The unit counts as started at once: one that waits until the program runs takes it
+/// for a failure when the program ends before systemd has looked.
+fn detached(job: &Job, stdin: bool) -> Vec<String> {
     let mut arguments: Vec<String> =
         ["--quiet", "--collect", "--service-type=simple"].map(str::to_owned).to_vec();
     if stdin {
@@ -131,9 +214,7 @@ pub(super) fn detach(job: &Job, stdin: bool) -> Result<()> {
     arguments.extend(job.settings.iter().map(|line| format!("--property={line}")));
     arguments.push("--".to_owned());
     arguments.extend(job.argv.iter().cloned());
-    let run = Tool::find("systemd-run", "systemd")?;
-    if stdin { run.leave(&arguments) } else { run.run(&arguments).map(drop) }
-        .context("starting a unit for the work")
+    arguments
 }
 
 /// Has a timer that is gone after the next boot run a job again and again.
@@ -169,10 +250,15 @@ pub(super) fn stop(unit: &UnitName) -> Result<()> {
 /// Has systemd forget a unit that has ended. It does so a moment later, and until then no other can have its
 /// name.
 pub(super) fn forget(unit: &UnitName) -> Result<()> {
-    // Says that there is nothing to forget, mostly.
-    systemctl()?.output(["reset-failed", unit.as_str()])?;
     let since = Instant::now();
+    let mut asked: Option<Instant> = None;
     while since.elapsed() < FORGOTTEN_WITHIN {
+        // Again and again: one that is on its way down may become a failed one only then. It says that
+        // there is nothing to forget, mostly.
+        if asked.is_none_or(|asked| asked.elapsed() > REMIND) {
+            systemctl()?.output(["reset-failed", unit.as_str()])?;
+            asked = Some(Instant::now());
+        }
         let known = systemctl()?.run(["list-units", "--all", "--plain", "--no-legend", unit.as_str()])?;
         if known.stdout.trim().is_empty() {
             return Ok(());
@@ -186,90 +272,59 @@ fn systemctl() -> Result<Tool> {
     Tool::find("systemctl", "systemd")
 }
 
-fn listen(
-    mut child: Child,
-    output: io::PipeReader,
-    said: &mut dyn FnMut(&str),
-) -> Result<std::process::ExitStatus> {
-    let (sender, lines) = mpsc::channel();
-    let reader = std::thread::spawn(move || read_lines(output, &sender));
-    loop {
-        match lines.recv_timeout(PACE) {
-            Ok(line) => said(&line),
-            Err(RecvTimeoutError::Timeout) => {
-                if let Err(stopped) = process::keep_going() {
-                    let _ = child.kill();
-                    let _ = child.wait();
-                    return Err(stopped);
-                }
-            }
-            Err(RecvTimeoutError::Disconnected) => break,
-        }
-    }
-    reader.join().map_err(|_| anyhow::anyhow!("reading what a program says failed"))??;
-    // The pipe may be closed a moment before the unit is gone.
-    child.wait().context("waiting for a program")
-}
-
-/// Cuts what is read into lines, too long ones into several.
-fn read_lines(mut output: impl Read, lines: &Sender<String>) -> io::Result<()> {
-    let mut piece = [0; 8192];
-    let mut line = Vec::new();
-    let send = |line: &mut Vec<u8>| {
-        let text = String::from_utf8_lossy(line).trim_end_matches('\r').to_owned();
-        line.clear();
-        lines.send(text).is_ok()
-    };
-    loop {
-        let count = match output.read(&mut piece) {
-            Ok(0) => break,
-            Ok(count) => count,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            Err(e) => return Err(e),
-        };
-        for byte in &piece[..count] {
-            if *byte != b'\n' {
-                line.push(*byte);
-            }
-            if (*byte == b'\n' || line.len() >= LONGEST) && !send(&mut line) {
-                return Ok(());
-            }
-        }
-    }
-    if !line.is_empty() {
-        send(&mut line);
-    }
-    Ok(())
-}
-
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
-    fn lines(text: &[u8]) -> Vec<String> {
-        let (sender, lines) = mpsc::channel();
-        read_lines(text, &sender).unwrap();
-        drop(sender);
-        lines.iter().collect()
-    }
-
     #[test]
-    fn what_a_program_says_is_cut_into_lines_however_long_they_are_and_whatever_is_in_them() {
-        assert_eq!(lines(b"one\r\n\ntwo"), ["one", "", "two"]);
-        assert_eq!(lines(b"\xff\n"), ["\u{fffd}"]);
-        let long: Vec<usize> = lines(&[b'x'; 2 * LONGEST + 1]).iter().map(String::len).collect();
-        assert_eq!(long, [LONGEST, LONGEST, 1]);
-    }
-
-    #[test]
-    fn time_memory_status_and_signal_are_told_apart() {
+    fn how_it_ended_is_told_apart() {
         let end = |result: &str, status: &str| {
-            End::of(&Postmortem { result: result.into(), status: status.into() })
+            End::of(&Postmortem { result: result.into(), status: status.into() }, Some("no such user"))
         };
         assert_eq!(end("timeout", "signal 15"), End::Late);
         assert_eq!(end("oom-kill", "signal 9"), End::OutOfMemory);
         assert_eq!(end("exit-code", "exit status 3"), End::Status(3));
-        assert_eq!(end("signal", "signal 9"), End::Otherwise("signal, signal 9".into()));
+        assert_eq!(end("signal", "signal 11"), End::Signal("11".into()));
+        assert_eq!(end("success", "signal 15"), End::Signal("15".into()));
+        assert_eq!(end("", "exit status 0"), End::Never("no such user".into()));
+        assert_eq!(end("resources", "exit status 0"), End::Never("no such user (resources)".into()));
+    }
+
+    #[test]
+    fn a_unit_that_ends_by_a_signal_has_failed_and_one_that_never_ends_is_late() {
+        let job = Job {
+            unit: "blog".parse::<crate::domain::name::ProjectName>().expect("a name").build_unit(),
+            description: "a test".into(),
+            settings: vec!["User=blog".into()],
+            argv: vec!["/bin/true".into(), "a b".into()],
+            patience: Duration::from_mins(1),
+        };
+        let words = words(&job);
+        for word in [
+            "--service-type=oneshot",
+            "--property=TimeoutStartSec=60",
+            "--property=User=blog",
+            "--pipe",
+            "--wait",
+        ] {
+            assert!(words.iter().any(|w| w == word), "{word}: {words:?}");
+        }
+        assert_eq!(words[words.len() - 2..], ["/bin/true", "a b"]);
+    }
+
+    #[test]
+    fn work_that_outlives_its_caller_counts_as_started_at_once() {
+        let job = Job {
+            unit: "blog".parse::<crate::domain::name::ProjectName>().expect("a name").build_unit(),
+            description: "a test".into(),
+            settings: Vec::new(),
+            argv: vec!["/bin/true".into()],
+            patience: Duration::ZERO,
+        };
+        for stdin in [false, true] {
+            let words = detached(&job, stdin);
+            assert!(words.contains(&"--service-type=simple".to_owned()), "{words:?}");
+            assert_eq!(words.contains(&"--pipe".to_owned()), stdin);
+        }
     }
 }

@@ -5,8 +5,10 @@
 
 mod clone;
 mod crew;
+mod grown;
 mod kin;
 mod links;
+mod mentions;
 mod modes;
 mod walk;
 
@@ -16,8 +18,10 @@ use anyhow::Result;
 
 pub use self::{
     clone::{Way, clone},
+    grown::{Grown, grown},
     kin::Kin,
     links::Outside,
+    mentions::mentions,
 };
 use super::archive::{Entry, Kind, Manifest};
 use crate::domain::fault::{Code, Fault};

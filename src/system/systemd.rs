@@ -158,7 +158,7 @@ impl Systemd for Systemctl {
         postmortem(unit)
     }
     fn run(&mut self, job: &Job, said: &mut dyn FnMut(&str)) -> Result<End> {
-        job::run(job, said)
+        job::run(job, said, &mut || Ok(false))
     }
     fn detach(&mut self, job: &Job, stdin: bool) -> Result<()> {
         job::detach(job, stdin)

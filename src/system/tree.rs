@@ -22,6 +22,9 @@ pub struct Tree {
 /// The largest text that is reworded, in bytes.
 const SMALL: usize = 1 << 20;
 
+/// More than a tick of the clock that stamps files.
+const TICK: std::time::Duration = std::time::Duration::from_millis(11);
+
 /// For what is made: a link on the way could lead to another depth than it seems.
 const PLAIN: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS);
 const INSIDE: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
@@ -140,10 +143,12 @@ impl Tree {
     }
 
     /// Gives everything in the tree, and its root, to this account and its group. A file that another tree
-    /// has too gets a copy of its own first.
+    /// has too gets a copy of its own first. Whatever is touched after this is stamped later.
     pub fn give(&self, uid: u32) -> Result<()> {
         let root = self.open(".", OFlags::DIRECTORY, INSIDE)?;
-        give(&root, uid).context("giving the tree to the build's account")
+        give(&root, uid).context("giving the tree to the build's account")?;
+        std::thread::sleep(TICK);
+        Ok(())
     }
 
     /// Whether there is anything at `path`, a link that leads nowhere included.
@@ -185,6 +190,16 @@ impl Tree {
                 let below = format!("{path}/{name}");
                 keepers.contains(&name.as_str()) && self.is_file(&below) || self.is_bare(&below, keepers)
             })
+    }
+
+    /// Removes a file or a link; fine when there is none.
+    pub fn unlink(&self, path: &str) -> Result<()> {
+        let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
+        let Ok(dir) = self.open(parent, OFlags::DIRECTORY, PLAIN) else { return Ok(()) };
+        match rustix::fs::unlinkat(&dir, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(e) => Err(e).with_context(|| format!("removing `{path}`")),
+        }
     }
 
     /// Removes an empty directory; says whether it did.

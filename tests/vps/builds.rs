@@ -58,9 +58,27 @@ while True:
         ("socket", "import os, stat; os.mknod('sock', stat.S_IFSOCK | 0o644)"),
         ("leads out", "import os; os.symlink('/etc/passwd', 'steal')"),
         ("leads out", "import os; os.symlink('../../.env', 'steal')"),
-        ("deep", "import os\nfor _ in range(80): os.mkdir('d'); os.chdir('d')"),
+        ("deep", "import os\nfor _ in range(20000): os.mkdir('d'); os.chdir('d')"),
+        ("not UTF-8", "open(b'\\xff\\xfe', 'w')"),
+        ("control character", "open('a\\nb', 'w')"),
+        ("control character", "import os; os.symlink('index.js', 'a\\x1bb')"),
     ] {
         refused(script, &[], "BUILD_FAILED").says(what);
+    }
+    // It is heard to its end, and no more of it is kept than fits.
+    let babble = "while True: print('x' * 5000)";
+    refused(babble, &["--build-timeout", "4"], "BUILD_TIMEOUT");
+    let logs = vps.sh("du -sk /var/log/projects/blog/builds | cut -f1").ok().stdout.trim().parse::<u64>();
+    assert!(logs.is_ok_and(|kib| kib < 40 << 10), "a build fills the disk with what it says");
+    // The unit is gone from under it: its main process, all of it, and by whoever is in charge of units.
+    for how in ["kill --kill-who=main --signal=KILL", "kill --signal=KILL", "stop"] {
+        let script = format!("{}\ntime.sleep(60)", "import time; print('begun', flush=True)");
+        let line = format!(
+            "(until systemctl {how} hostkit-blog_build.service 2>/dev/null; do sleep 0.2; done; sleep 1; \
+             systemctl {how} hostkit-blog_build.service 2>/dev/null) &"
+        );
+        vps.sh(&format!("setsid sh -c '{line}' >/dev/null 2>&1 </dev/null")).ok();
+        refused(&script, &[], "BUILD_OUT_OF_MEMORY");
     }
     // The kernel's limit on one file.
     let large = "f = open('x', 'wb'); f.truncate(3 << 30)";
@@ -186,4 +204,92 @@ open('node_modules/dep/large', 'w').write('x' * 100000)
     vps.expect_answer("blog", "Version 1");
     vps.hostkit(["gc"]).ok();
     vps.expect_healthy();
+}
+
+/// Everything that a build writes to lies on one small filesystem; that is full, each time a little later.
+#[test]
+fn a_disk_that_is_full_at_any_moment_of_a_build_leaves_what_was_live() {
+    let Some(vps) = Vps::boot() else { return };
+    let small = "mkdir /small; mount -t tmpfs -o size=96M tmpfs /small
+        for place in home var/cache/hostkit var/log/projects var/lib/hostkit; do
+            mkdir -p /$place /small/$place; cp -a /$place/. /small/$place/; mount --bind /small/$place /$place
+        done";
+    vps.sh(small).ok();
+    let script = "
+import os
+os.makedirs('out')
+for n in range(300): open(f'out/{n}', 'w').write(f'{n} ' * 4000)
+open(os.environ['HOME'] + '/cache', 'wb').write(os.urandom(1 << 20))
+";
+    let source = |version| built_by(script).file("large.txt", "0123456789".repeat(150_000)).version(version);
+    vps.live("blog", &source(1));
+    let mut codes = std::collections::BTreeMap::<String, usize>::new();
+    let (mut version, mut done) = (1, 0);
+    // From no room at all to more than enough; the build needs some 8 MiB in all.
+    for free in (0..=14).map(|step| 64 + step * 900) {
+        let fill = format!(
+            "free=$(df -k --output=avail /small | tail -n 1); \
+             head -c $(( (free - {free}) * 1024 )) /dev/zero >/small/full"
+        );
+        vps.sh(&fill).ok();
+        let words = ["--json", "deploy", "blog", "--source", "-", "--override-ratelimit"];
+        let output = vps.hostkit(words).stdin(source(version + 1).tar_gz()).run();
+        vps.sh("rm /small/full").ok();
+        let code = if output.code == 0 {
+            version += 1;
+            done += 1;
+            "live".to_owned()
+        } else {
+            output.json()["error"]["code"].as_str().unwrap_or_default().to_owned()
+        };
+        output.check(
+            ["live", "DISK_FULL", "BUILD_FAILED", "INVALID_SOURCE"].contains(&code.as_str()),
+            &format!("it to say that the disk is full, not {code}, with {free} KiB"),
+        );
+        *codes.entry(code).or_default() += 1;
+        vps.hostkit(["repair"]).ok();
+        vps.expect_answer("blog", &format!("Version {version}"));
+        let left = vps.sh("ls -A /home/blog/releases | grep -e staging -e hostkit-new || true").ok();
+        output.check(left.stdout.is_empty(), &format!("nothing half-made, not {}", left.stdout));
+        vps.expect_healthy();
+    }
+    println!("{codes:?}");
+    assert!(done > 0 && codes.len() > 1, "the disk was full at some time and not at another: {codes:?}");
+}
+
+#[test]
+fn a_build_that_runs_out_of_memory_says_how_much_it_had_and_how_to_raise_it() {
+    let Some(vps) = Vps::with().limits().boot() else { return };
+    vps.live("blog", &Source::example("node"));
+    let eat = |child: bool| {
+        let eat = "x = []\nwhile True: x.append(bytearray(1 << 20))\n";
+        if child {
+            // What the kernel kills is not what the unit was started with.
+            format!(
+                "import subprocess, sys\nsys.exit(subprocess.call([sys.executable, '-c', {eat:?}]) and 1)"
+            )
+        } else {
+            eat.to_owned()
+        }
+    };
+    for child in [false, true] {
+        let bytes = built_by(&eat(child)).version(2).tar_gz();
+        let words = ["deploy", "blog", "--source", "-", "--build-memory", "200M", "--override-ratelimit"];
+        let output = vps.hostkit(words).stdin(bytes).refused(8, "BUILD_OUT_OF_MEMORY");
+        output.says("ran out of memory").says("200.0 MiB").says("hostkit deploy blog --build-memory 400M");
+        expect_as_before(&vps);
+    }
+    // What is allowed is said where it is too little.
+    let source = built_by(&eat(false)).version(2).tar_gz();
+    vps.hostkit(["rails", "blog", "--build-memory", "300M"]).ok();
+    let words = ["deploy", "blog", "--source", "-", "--override-ratelimit"];
+    let output = vps.hostkit(words).stdin(source).refused(8, "BUILD_OUT_OF_MEMORY");
+    output.says("had 300.0 MiB").says("hostkit rails blog --build-memory 600M");
+    let more =
+        vps.hostkit(["deploy", "blog", "--source", "-", "--build-memory", "301M", "--override-ratelimit"]);
+    more.stdin(built_by("pass").tar_gz()).refused(3, "INVALID_VALUE").says("may have 300M at most");
+    // The half that could be had is enough for one that needs less.
+    let fits = built_by("x = bytearray(100 << 20)").version(3).tar_gz();
+    vps.hostkit(["deploy", "blog", "--source", "-", "--override-ratelimit"]).stdin(fits).ok();
+    vps.expect_answer("blog", "Version 3");
 }

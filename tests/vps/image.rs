@@ -56,10 +56,12 @@ pub(crate) fn binary() -> Option<PathBuf> {
 
 /// What a server is to have besides the program.
 #[derive(Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is there or not")]
 pub(crate) struct Extras {
     pub(crate) garage: bool,
     pub(crate) tools: bool,
     pub(crate) clients: bool,
+    pub(crate) limits: bool,
 }
 
 /// Boots a server with the program installed, and with what else is wanted.
@@ -89,7 +91,7 @@ pub(crate) fn boot(binary: &Path, extras: Extras) -> Server {
         layers.push(&clients);
     }
     layers.push(&installed);
-    Server::up(&layers)
+    Server::up_with(if extras.limits { &["--limits"] } else { &[] }, &layers)
 }
 
 fn prepare_tools() {

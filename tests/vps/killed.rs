@@ -246,27 +246,38 @@ fn rollback(vps: &Vps, kills: u64) -> Histogram {
 
 const DISTURBER: &str = include_str!("inside/disturber.py");
 
-/// Kills something that a deploy needs while it works: the program, a process of the project, nginx. Old or
-/// new must answer in the end, and it must be the release that is live.
+/// What a deploy needs while it works.
+const VICTIMS: [&str; 5] = [
+    "hostkit",
+    "hostkit-blog_build.service",
+    "hostkit-blog_surge.service",
+    "hostkit-blog.service",
+    "nginx.service",
+];
+
+/// Kills something that a deploy needs while it works: the program, its build, a process of the project,
+/// nginx. Old or new must answer in the end, and it must be the release that is live.
 #[test]
 fn whatever_is_killed_during_a_deploy_old_or_new_answers_in_the_end() {
     let Some(vps) = Vps::boot() else { return };
     let kills = std::env::var("HOSTKIT_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(12);
-    vps.put("/root/next", &Source::example("node").version(100));
+    let build = "import time\nopen('made', 'w').write('x')\ntime.sleep(0.3)\n";
+    let toml = "build = [[\"python3\", \"make.py\"]]\n";
+    let source = Source::example("node").file("make.py", build).file("hostkit.toml", toml);
+    vps.put("/root/next", &source.version(100));
     vps.hostkit(["provision", "blog", "--node"]).ok();
     vps.hostkit(["deploy", "blog", "--source", "/root/next", "--override-ratelimit"]).ok();
     let began = Instant::now();
     vps.hostkit(["deploy", "blog", "--source", "/root/next", "--override-ratelimit"]).ok();
     let takes = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
     let mut chance = Chance::seeded("disturbed deploys");
-    let victims = ["hostkit", "hostkit-blog_surge.service", "hostkit-blog.service", "nginx.service"];
-    let (mut live, mut done) = (100, [0; 4]);
+    let (mut live, mut done) = (100, [0; VICTIMS.len()]);
     for round in 0..kills {
-        let victim = usize::try_from(round % 4).unwrap_or_default();
+        let victim = usize::try_from(round).unwrap_or_default() % VICTIMS.len();
         set_version(&vps, live + 1);
         let after = chance.below(takes).to_string();
         let words = ["--foreground", "deploy", "blog", "--source", "/root/next", "--override-ratelimit"];
-        let args = [after.as_str(), victims[victim], "hostkit"].into_iter().chain(words);
+        let args = [after.as_str(), VICTIMS[victim], "hostkit"].into_iter().chain(words);
         let shown = vps.python(DISTURBER, args).ok();
         // Its workers may take a moment to be gone, and hold its ports until then.
         vps.wait_for("nginx", || vps.run(["systemctl", "start", "nginx"]).run().code == 0);
@@ -283,14 +294,16 @@ fn whatever_is_killed_during_a_deploy_old_or_new_answers_in_the_end() {
         );
         let manifest = id.replace("releases/", "releases/.");
         vps.sh(&format!("test -s /home/blog/{manifest}.manifest")).ok();
+        let left = vps.sh("pgrep -u hkb40000 || true; ls -A /home/blog/releases | grep staging || true").ok();
+        shown.check(left.stdout.is_empty(), &format!("nothing of a build to be left, not {}", left.stdout));
         vps.wait_for("doctor to be content", || vps.hostkit(["doctor"]).run().code == 0);
         if is_new {
             live += 1;
             done[victim] += 1;
         }
     }
-    for (victim, done) in victims.iter().zip(done) {
-        println!("{victim} killed: {done} of about {} deploys went on to the end", kills / 4);
+    for (victim, done) in VICTIMS.iter().zip(done) {
+        println!("{victim} killed: {done} of about {} deploys went on to the end", kills / 5);
     }
 }
 

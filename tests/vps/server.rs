@@ -26,8 +26,14 @@ pub(crate) struct Server {
 impl Server {
     /// Boots a server over these layers.
     pub(crate) fn up(layers: &[&str]) -> Self {
+        Self::up_with(&[], layers)
+    }
+
+    /// The same with flags of `server up`.
+    pub(crate) fn up_with(flags: &[&str], layers: &[&str]) -> Self {
         let id = format!("vps-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let mut args = vec!["up".to_owned(), id.clone()];
+        args.extend(flags.iter().map(|flag| (*flag).to_owned()));
         for layer in layers {
             args.extend(["--layer".to_owned(), (*layer).to_owned()]);
         }

@@ -53,15 +53,20 @@ fn a_front_process_that_is_killed_or_hung_up_takes_nothing_with_it() {
 fn attaching_while_it_works_shows_its_end_with_its_status() {
     let Some(vps) = Vps::boot() else { return };
     vps.live("blog", &Source::example("node"));
-    let bad = slow(2, "never").file("index.js", "setTimeout(() => process.exit(3), 2000);\n");
+    let bad = slow(2, "never").file("index.js", "setTimeout(() => process.exit(3), 5000);\n");
     vps.put("/root/next", &bad);
     vps.sh("setsid -f hostkit deploy blog --source /root/next >/dev/null 2>&1").ok();
     working(&vps);
     vps.sh(&front("KILL")).ok();
+    vps.wait_for("it to hold its lock", || {
+        vps.sh("grep -q '\"deploy blog' /run/hostkit/locks/blog.lock").run().code == 0
+    });
+    // One that came later and was kept out is not the one to look at while the first is at work.
+    vps.hostkit(["deploy", "blog", "--source", "/root/next"]).refused(75, "BUSY");
     let end = vps.hostkit(["--json", "deploy", "attach", "blog"]).run().expect(9).json();
     assert_eq!(end["error"]["code"], "UNHEALTHY");
     vps.expect_answer("blog", "Version 1");
-    vps.hostkit(["attach", "blog"]).expect_code(9);
+    vps.hostkit(["attach", "blog"]).expect_code(75);
 }
 
 #[test]

@@ -64,6 +64,12 @@ impl Builder {
         self
     }
 
+    /// A server whose limits on memory are enforced.
+    pub(crate) fn limits(mut self) -> Self {
+        self.extras.limits = true;
+        self
+    }
+
     /// What applications of all kinds are made with.
     pub(crate) fn tools(mut self) -> Self {
         self.extras.tools = true;

@@ -2,6 +2,7 @@
 
 mod account;
 mod diary;
+mod forecast;
 mod history;
 mod reuse;
 mod run;
@@ -11,20 +12,23 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use self::{diary::Diary, run::Bench};
+pub(super) use self::forecast::foresee;
+use self::{diary::Diary, reuse::Key, run::Bench};
 pub use self::{
     diary::KEPT,
+    forecast::Forecast,
     history::{Past, State, cancel, list, log},
     terms::Terms,
 };
 use super::{size, stage::millis};
 use crate::{
-    domain::{fault::Fault, files::Files, release::ReleaseId},
+    domain::{fault::Fault, release::ReleaseId},
     event::Event,
     operation::session::Session,
     project::{ProjectSpec, Recipe},
     system::{
-        archive::{Installed, Manifest},
+        archive::Manifest,
+        build::Bounds,
         seal::{Kin, Outside, Seal, Way, seal},
         tree::Tree,
     },
@@ -43,6 +47,10 @@ pub(super) struct Order<'a> {
     pub(super) public: Option<&'a str>,
     /// The commit it is made from, where that is known.
     pub(super) commit: Option<&'a str>,
+    /// How much that may use.
+    pub(super) bounds: &'a Bounds,
+    /// What has been received.
+    pub(super) received: &'a Manifest,
 }
 
 /// What came of a build.
@@ -65,15 +73,20 @@ pub(super) fn build(
     let place = spec.name.staging(id);
     let tree = Tree::new(session.host.root.open_dir(&place)?);
     let live = live_manifest(session, spec)?;
-    let key = reuse::key(&session.host, &tree, &recipe)?;
-    let installed = reuse::found(session, spec, key.as_ref(), live.as_ref())?;
-    if let Some((from, installed)) = &installed {
+    let key = Key::of(&session.host, &tree, &recipe, order.received)?;
+    let found = match &key {
+        Some(key) => key.found(session, spec, live.as_ref(), order.received)?,
+        None => None,
+    };
+    let mut installed = None;
+    if let Some((from, same)) = found {
         // What nobody works on any more can be the same files from the beginning.
         let way = match spec.build {
             Some(builder) if !recipe.build.is_empty() => Way::Copy(builder.uid),
             _ => Way::Link,
         };
-        reuse::take_over(session, spec, from, id, installed, way)?;
+        reuse::take_over(session, spec, &from, id, &same, way)?;
+        installed = Some(same);
         recipe.install.clear();
         let detail = format!("the same as in {from}");
         session.ui.emit(Event::Finished { what: "install", detail: &detail, ms: millis(began) });
@@ -82,9 +95,9 @@ pub(super) fn build(
         let builder = account::engage(session, spec)?;
         let mut diary = Diary::open(session, spec, id, terms)?;
         let made = Bench::set_up(session, spec, order, builder, terms)
-            .and_then(|bench| bench.work(session, &recipe, &mut diary));
+            .and_then(|bench| bench.work(session, &recipe, key.as_ref(), &mut diary));
         diary.close(session, began, made.as_ref().err());
-        made?;
+        installed = made?.or(installed);
     }
 
     let ended = Instant::now();
@@ -95,9 +108,8 @@ pub(super) fn build(
         seal(&root, &Seal { gid: order.group, outside, kin: kin.as_ref(), public: order.public })
             .map_err(|error| advise(error, spec, id))?;
     let tree = Tree::new(root);
-    let paths: Vec<String> =
-        order.recipe.installed.iter().filter(|path| tree.is_dir(path)).cloned().collect();
-    manifest.installed = key.filter(|_| !paths.is_empty()).map(|key| Installed { key, paths });
+    // What a later command has taken away again, the next build would lack.
+    manifest.installed = installed.filter(|made| made.paths.iter().all(|path| tree.is_taken(path)));
     let detail = format!("{} files, {}", manifest.files, size(manifest.bytes));
     session.ui.emit(Event::Finished { what: "check", detail: &detail, ms: millis(ended) });
     Ok(Built { manifest, ended })

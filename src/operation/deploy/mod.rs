@@ -83,6 +83,8 @@ pub struct Deployed {
     pub release: ReleaseRow,
     /// What the release was taken for, and why.
     pub why: Vec<String>,
+    /// What would be built; in a dry run.
+    pub forecast: Option<build::Forecast>,
     /// What the user should know about it.
     pub warnings: Vec<String>,
 }

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, civil::DateTime, tz::TimeZone};
 
 use super::{
     Upload,
-    build::{Order, build, kin},
+    build::{Forecast, Order, build, foresee, kin},
     size,
 };
 use crate::{
@@ -33,6 +33,7 @@ use crate::{
 pub(super) struct Staged {
     pub(super) id: ReleaseId,
     pub(super) manifest: Manifest,
+    pub(super) forecast: Option<Forecast>,
     pub(super) launch: Launch,
     pub(super) recipe: Recipe,
     pub(super) shared: Vec<SharedDir>,
@@ -116,23 +117,33 @@ pub(super) fn stage(
 
     let group = group_of(Some(app.runtime));
     let recipe = upload.terms.trim(&app.recipe);
+    // Before anything of it runs, and in a dry run too.
+    let bounds = upload.terms.bounds(spec, &recipe)?;
     let notes = manifest.notes.clone();
     let began;
     // What php-fpm serves is root's and the project's, and the web server reads what is public.
     let public = app.fpm.as_ref().map(|_| app.web_root.as_deref().unwrap_or_default());
+    let order = Order {
+        id,
+        group,
+        recipe: &recipe,
+        bounds: &bounds,
+        received: &manifest,
+        public,
+        commit: upload.commit.as_deref(),
+    };
+    let mut forecast = None;
     let manifest = if recipe.is_empty() && public.is_none() || session.mode == Mode::DryRun {
+        if !recipe.is_empty() {
+            forecast = Some(foresee(session, spec, &order, &manifest)?);
+        }
         began = Instant::now();
         if group != guess {
             tree.regroup(group)?;
         }
         manifest
     } else {
-        let built = build(
-            session,
-            spec,
-            &Order { id, group, recipe: &recipe, public, commit: upload.commit.as_deref() },
-            &upload.terms,
-        )?;
+        let built = build(session, spec, &order, &upload.terms)?;
         began = built.ended;
         built.manifest
     };
@@ -140,7 +151,8 @@ pub(super) fn stage(
     let mut ready = prepare(&session.host, spec, &tree, app)?;
     ready.launch.commit.clone_from(&upload.commit);
     session.host.root.set_attr(&place, Attr { uid: 0, gid: group, mode })?;
-    session.host.root.replace(&spec.name.manifest(id), manifest.to_text().as_bytes(), Attr::root(0o600))?;
+    // Both are on the disk with one sync, before anybody knows of the release.
+    session.host.root.write(&spec.name.manifest(id), manifest.to_text().as_bytes(), Attr::root(0o600))?;
     session.host.root.sync(&place)?;
     session.ui.emit(Event::Finished { what: "seal", detail: "on disk", ms: millis(began) });
 
@@ -153,6 +165,7 @@ pub(super) fn stage(
         why: ready.why,
         warnings: notes.into_iter().chain(ready.warnings).collect(),
         manifest,
+        forecast,
     })
 }
 

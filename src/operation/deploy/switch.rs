@@ -91,7 +91,7 @@ pub(super) fn switch(
         Ok(handed) => {
             let release = ReleaseRow { state: ReleaseState::Live, ..release };
             let previous = spec.live_release().cloned();
-            let Staged { why, mut warnings, .. } = staged;
+            let Staged { why, mut warnings, forecast, .. } = staged;
             if release.launch.exec.is_some()
                 && session.host.net.is_exposed(spec.port.number()).unwrap_or(false)
             {
@@ -101,7 +101,7 @@ pub(super) fn switch(
                 ));
             }
             let spec = draft.spec;
-            Ok((handed.outcome, Deployed { spec, previous, release, why, warnings }))
+            Ok((handed.outcome, Deployed { spec, previous, release, why, forecast, warnings }))
         }
         Err(error) => {
             // What was refused before anything was done leaves no release behind.

@@ -10,8 +10,11 @@ use crate::{
     domain::fault::{Code, Fault},
     event::{Event, Ui},
     operation::{
-        deploy::build::{State, cancel, list, log},
-        session::{Mode, Outcome},
+        deploy::{
+            build::{State, cancel, list, log},
+            set_rails,
+        },
+        session::{Mode, Outcome, Session},
         survey::{doctor, repair},
     },
 };
@@ -169,6 +172,102 @@ fn the_same_lockfile_is_installed_once() {
     std::fs::write(scene.real("/usr/bin/node"), "newer").unwrap();
     deploy_npm(&scene, r#","x":1"#);
     assert_eq!(scene.world.state().built.len(), 3);
+}
+
+fn deploy_files(scene: &Scene, files: &[(&str, &str)]) -> usize {
+    scene.act(|s| put(s, files)).unwrap();
+    scene.world.state().built.len()
+}
+
+#[test]
+fn what_a_workspace_installs_is_taken_over_wherever_it_lies() {
+    let scene = Scene::after(&[provisioned_bare]);
+    let root = r#"{"name":"x","main":"index.js","workspaces":["packages/*"],"dependencies":{"dep":"1.0.0"}}"#;
+    let lock = r#"{"name":"x","lockfileVersion":3,"packages":{"":{"name":"x","workspaces":["packages/*"],"dependencies":{"dep":"1.0.0"}},"node_modules/dep":{"version":"1.0.0"},"packages/a":{"version":"1.0.0"}}}"#;
+    let with = |index: &'static str, package: &'static str| {
+        [
+            ("index.js", index),
+            ("package.json", root),
+            ("package-lock.json", lock),
+            ("packages/a/package.json", package),
+        ]
+    };
+    let package = r#"{"name":"a","version":"1.0.0","scripts":{"build":"x"}}"#;
+    assert_eq!(deploy_files(&scene, &with("1", package)), 1);
+    let first = app(&scene);
+    assert_eq!(
+        deploy_files(&scene, &with("2", r#"{"name":"a","version":"1.0.1"}"#)),
+        1,
+        "nothing it goes by"
+    );
+    for path in ["node_modules/dep/index.js", "packages/a/node_modules/own/index.js"] {
+        assert_eq!(ino(&scene, &format!("{first}/{path}")), ino(&scene, &format!("{}/{path}", app(&scene))));
+    }
+    let needs = r#"{"name":"a","version":"1.0.1","dependencies":{"dep":"1.0.0"}}"#;
+    assert_eq!(deploy_files(&scene, &with("2", needs)), 2, "a package asks for something else");
+    let hooked = r#"{"name":"a","version":"1.0.1","scripts":{"postinstall":"node index.js"}}"#;
+    assert_eq!(deploy_files(&scene, &with("2", hooked)), 3);
+    assert_eq!(deploy_files(&scene, &with("2", hooked)), 3, "all of the source is the same");
+    assert_eq!(deploy_files(&scene, &with("3", hooked)), 4, "what it runs may read anything");
+}
+
+#[test]
+fn a_command_of_ones_own_installs_again_when_anything_of_the_source_is_another() {
+    let scene = Scene::after(&[provisioned_bare]);
+    let toml = "install = [['write', 'made/x', 'one']]\n";
+    let with = |index: &'static str| [("index.js", index), ("package.json", "{}"), ("hostkit.toml", toml)];
+    assert_eq!(deploy_files(&scene, &with("1")), 1);
+    let first = app(&scene);
+    assert_eq!(deploy_files(&scene, &with("1")), 1);
+    assert_eq!(ino(&scene, &format!("{first}/made/x")), ino(&scene, &format!("{}/made/x", app(&scene))));
+    assert_eq!(deploy_files(&scene, &with("2")), 2);
+    // What it changes of the source it has changed in what is taken over, too.
+    let toml = "install = [['write', 'index.js', 'changed'], ['write', 'new', 'x']]\n";
+    let with = [("index.js", "1"), ("package.json", "{}"), ("hostkit.toml", toml)];
+    assert_eq!(deploy_files(&scene, &with), 4);
+    assert_eq!(deploy_files(&scene, &with), 4);
+    assert_eq!(text(&scene, "index.js"), "changed");
+    assert_eq!(text(&scene, "new"), "x");
+}
+
+#[test]
+fn a_dry_run_says_what_would_be_built_and_changes_nothing() {
+    let scene = Scene::after(&[provisioned_bare]);
+    let lock = npm("");
+    let mut files: Vec<(&str, &str)> = lock.iter().map(|(path, text)| (*path, text.as_str())).collect();
+    files.push(("hostkit.toml", "[build]\ncommands = [['write', 'lib/made.js', 'x']]\nmemory = '300M'\n"));
+    let before = scene.snapshot();
+    let dry = |scene: &Scene| {
+        let act = |s: &mut Session<'_>| put(s, &files);
+        scene.act_heard(&mut Ear::default(), Mode::DryRun, act).unwrap().1.forecast.unwrap()
+    };
+    let build = dry(&scene);
+    assert_eq!((build.install.len(), build.build.len(), build.memory), (1, 1, 300 << 20));
+    assert_eq!((build.installed_as_in, build.shared, build.files), (None, 0, 4));
+    assert_eq!(scene.snapshot(), before);
+    assert!(scene.world.state().built.is_empty());
+    scene.act(|s| put(s, &files)).unwrap();
+    let build = dry(&scene);
+    assert!(build.installed_as_in.is_some());
+    assert_eq!(build.shared, 4);
+}
+
+#[test]
+fn a_build_that_asks_for_more_than_an_administrator_allows_is_refused_before_it_begins() {
+    let scene = Scene::after(&[provisioned_bare, deployed]);
+    let before = scene.snapshot();
+    let toml = "[build]\ncommands = [['write', 'x', 'y']]\ntimeout = 7200\n";
+    let files = [("index.js", "1"), ("package.json", "{}"), ("hostkit.toml", toml)];
+    let error = scene.act(|s| put(s, &files)).unwrap_err();
+    let fault = error.downcast_ref::<Fault>().unwrap();
+    assert_eq!(fault.code, Code::InvalidValue);
+    assert!(
+        fault.next.iter().any(|next| next.contains("hostkit rails blog --build-timeout 7200")),
+        "{fault:?}"
+    );
+    assert_eq!(scene.snapshot().files, before.files);
+    scene.act(|s| set_rails(s, &"blog".parse()?, |rails| rails.build.timeout = Some(7200))).unwrap();
+    assert_eq!(deploy_files(&scene, &files), 1);
 }
 
 #[test]

@@ -57,6 +57,25 @@ fn there_are_short_forms() {
 }
 
 #[test]
+fn a_build_says_what_it_does_and_how_much_it_needs() {
+    assert_eq!(parsed("build = 'a'").build.unwrap().len(), 1);
+    let config = parsed(
+        "[build]\ncommands = ['a', 'b']\nmemory = '2G'\ndisk = '20G'\ntimeout = 60\ntasks = 99\ncpu = 150",
+    );
+    assert_eq!(config.build.unwrap().len(), 2);
+    let all = Limits {
+        memory: Some(2 << 30),
+        disk: Some(20 << 30),
+        timeout: Some(60),
+        tasks: Some(99),
+        cpu: Some(150),
+    };
+    assert_eq!(config.limits, all);
+    let only = parsed("[build]\nmemory = '1G'");
+    assert_eq!((only.build, only.limits.memory), (None, Some(1 << 30)));
+}
+
+#[test]
 fn an_error_points_at_its_place() {
     assert_eq!(
         message("spa = true\nstrat = \"node\"\n"),
@@ -76,6 +95,14 @@ fn what_is_not_understood_is_refused() {
         ("framework = 'djang'", "did you mean `django`?"),
         ("install = 3", "a command or a list of commands"),
         ("build = ['a', 'b && c']", "hostkit.toml:1:15: the start command holds `&&`"),
+        ("build = 3", "a command, a list of commands or a table, not a number"),
+        ("[build]\ncommand = 'x'", "unknown key `command` in [build]; did you mean `commands`?"),
+        ("[build]\nmemory = '2T'", "hostkit.toml:2:10: `2T` is not a size"),
+        ("[build]\nmemory = 512", "a string, not a number"),
+        ("[build]\nmemory = '1M'", "`memory` is a size of at least 64M"),
+        ("[build]\ntimeout = 0", "`timeout` is a number from 1 to 86400"),
+        ("[build]\ntasks = 3", "`tasks` is a number from 16"),
+        ("[build]\ncpu = '50%'", "a whole number, not a string"),
         ("output = '../x'", "hostkit.toml:1:10"),
         ("strategy = 'blue'", "\"rolling\" or \"restart\""),
         ("start = 'a'\n[processes]\nweb = 'b'", "hostkit.toml:1:9: `start` and `web`"),

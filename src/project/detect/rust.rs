@@ -48,16 +48,29 @@ pub(super) fn package(files: &dyn Files) -> anyhow::Result<Option<Draft>> {
     draft.notes.why(format!("its program is {}", shown(&name)));
     draft.recipe.lockfiles =
         ["Cargo.toml", "Cargo.lock"].iter().filter(|p| files.is_file(p)).map(|p| (*p).to_owned()).collect();
-    // Into `bin`, out of a directory that the builds of a project share or that goes with the build.
-    let mut words =
-        vec!["cargo", "install", "--path", &dir, "--bin", &name, "--root", ".", "--no-track", "--force"];
+    // Into `bin`, out of a directory that the builds of a project share: what it depends on is compiled once.
+    let shared = "CARGO_TARGET_DIR=${HOME}/.cache/cargo-target";
+    let mut words = vec![
+        "env",
+        shared,
+        "cargo",
+        "install",
+        "--path",
+        &dir,
+        "--bin",
+        &name,
+        "--root",
+        ".",
+        "--no-track",
+        "--force",
+    ];
     if files.is_file("Cargo.lock") {
         words.push("--locked");
     } else {
         draft.notes.warn("there is no Cargo.lock: every build may fetch other versions");
     }
     let start = format!("./bin/{name}");
-    Ok(Some(draft.builds(&words)?.builds(&["rm", "-rf", "target"])?.starts(&[&start])))
+    Ok(Some(draft.builds(&words)?.starts(&[&start])))
 }
 
 fn stuck(mut draft: Draft, fault: Fault) -> Draft {

@@ -80,6 +80,24 @@ fn node_runs_what_package_json_names() {
 }
 
 #[test]
+fn what_ones_own_command_installs_by_is_known_only_of_package_managers() {
+    let lockfiles = |install: &str| {
+        let toml = format!("install = {install}\n");
+        let lock = r#"{"lockfileVersion":3,"packages":{"":{"dependencies":{"x":"1"}},"node_modules/x":{"version":"1"}}}"#;
+        let app = found(&[
+            ("package.json", r#"{"main":"index.js","dependencies":{"x":"1"}}"#),
+            ("package-lock.json", lock),
+            ("index.js", ""),
+            ("hostkit.toml", &toml),
+        ]);
+        !app.recipe.lockfiles.is_empty()
+    };
+    assert!(lockfiles("'npm ci --legacy-peer-deps'"));
+    assert!(!lockfiles("'npm ci ./other'") && !lockfiles("'npm run setup'") && !lockfiles("'make deps'"));
+    assert!(!lockfiles("['npm ci', 'make deps']"));
+}
+
+#[test]
 fn node_warns_about_what_will_not_work() {
     let package = r#"{"main": "gone.js", "dependencies": {"express": "4"}}"#;
     let app = found(&[("package.json", package), ("index.js", "")]);

@@ -1,9 +1,10 @@
 //! The list of what a tree holds, kept beside a release to check it against.
 
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
 use crate::domain::fault::{Code, Fault};
 
+const HEX: &[u8; 16] = b"0123456789abcdef";
 const FIRST_LINE: &str = "hostkit-manifest 1";
 
 /// Everything a tree holds, sorted by path.
@@ -78,26 +79,27 @@ impl Manifest {
 
     /// One line per entry; [`Manifest::parse`] reads it back.
     pub fn to_text(&self) -> String {
-        let mut out = format!("{FIRST_LINE}\n");
+        let mut out = String::with_capacity(128 * self.entries.len() + 256);
+        line(&mut out, format_args!("{FIRST_LINE}\n"));
         if let Some(Installed { key, paths }) = &self.installed {
             let paths: String = paths.iter().map(|path| format!(" {}", escape(path))).collect();
             out.push_str(&format!("installed {key}{paths}\n"));
         }
         for Entry { path, kind } in &self.entries {
             let path = escape(path);
-            let line = match kind {
-                Kind::Directory { mode } => format!("directory {mode:04o} {path}"),
+            match kind {
+                Kind::Directory { mode } => line(&mut out, format_args!("directory {mode:04o} {path}\n")),
                 Kind::File { mode, size, sha256 } => {
-                    let digest = sha256.iter().fold(String::new(), |mut hex, byte| {
-                        write!(hex, "{byte:02x}").expect("writing to a String cannot fail");
-                        hex
-                    });
-                    format!("file {mode:04o} {size} {digest} {path}")
+                    line(&mut out, format_args!("file {mode:04o} {size} "));
+                    // Digit by digit: there may be half a million of these lines.
+                    for byte in sha256 {
+                        out.push(char::from(HEX[usize::from(byte >> 4)]));
+                        out.push(char::from(HEX[usize::from(byte & 15)]));
+                    }
+                    line(&mut out, format_args!(" {path}\n"));
                 }
-                Kind::Link { target } => format!("link {} {path}", escape(target)),
-            };
-            out.push_str(&line);
-            out.push('\n');
+                Kind::Link { target } => line(&mut out, format_args!("link {} {path}\n", escape(target))),
+            }
         }
         out
     }
@@ -147,16 +149,24 @@ fn digest(hex: &str) -> Option<[u8; 32]> {
     if hex.len() != 64 || !hex.is_ascii() {
         return None;
     }
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let mut digest = [0; 32];
-    for (byte, at) in digest.iter_mut().zip((0..64).step_by(2)) {
-        *byte = u8::from_str_radix(&hex[at..at + 2], 16).ok()?;
+    for (byte, pair) in digest.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
     }
     Some(digest)
 }
 
+fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
+    out.write_fmt(text).expect("writing to a String cannot fail");
+}
+
 /// Keeps fields apart: no blanks and no line ends are left in a path.
-fn escape(path: &str) -> String {
-    path.replace('\\', "\\\\").replace(' ', "\\s").replace('\n', "\\n")
+fn escape(path: &str) -> Cow<'_, str> {
+    if !path.contains(['\\', ' ', '\n']) {
+        return Cow::Borrowed(path);
+    }
+    path.replace('\\', "\\\\").replace(' ', "\\s").replace('\n', "\\n").into()
 }
 
 fn unescape(text: &str) -> Option<String> {

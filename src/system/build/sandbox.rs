@@ -1,9 +1,10 @@
-//! What a command of a build can see and do: the words that `systemd-run` is given.
+//! What a command of a build can see and do: the settings of its unit.
 //!
 //! Every line has been tried by a hostile `postinstall`. Loopback, and with it every database, is the
 //! packet filter's matter: it goes by the account, and holds where systemd cannot filter addresses.
 
 use super::Job;
+use crate::system::job;
 
 /// What is the same for every build.
 const FIXED: &[&str] = &[
@@ -67,34 +68,92 @@ const FIXED: &[&str] = &[
     "KillMode=control-group",
     "KillSignal=SIGKILL",
     "TimeoutStopSec=5",
-    "UMask=0022",
+    // As a release has them: nothing is left to change when it is sealed.
+    "UMask=0027",
 ];
 
-/// The words after `systemd-run`. The unit is one that ends: for a daemon it would be a success to be ended
-/// by a signal.
-pub(super) fn arguments(job: &Job) -> Vec<String> {
+/// The unit that runs a command.
+pub(super) fn unit(job: &Job) -> job::Job {
     let Job { unit, account, tree, place, home, environment, bounds, .. } = job;
-    let mut words: Vec<String> =
-        ["--quiet", "--wait", "--pipe", "--service-type=oneshot"].map(Into::into).into();
-    words.push(format!("--unit={unit}"));
-    let mut property = |text: String| words.extend(["-p".to_owned(), text]);
-    property(format!("Description=HostKit: a build ({account})"));
-    property(format!("User={account}"));
-    property(format!("Group={account}"));
-    property(format!("WorkingDirectory={place}"));
-    property(format!("EnvironmentFile={environment}"));
-    for fixed in FIXED {
-        property((*fixed).to_owned());
+    let mut settings = vec![
+        format!("User={account}"),
+        format!("Group={account}"),
+        format!("WorkingDirectory={place}"),
+        format!("EnvironmentFile={environment}"),
+    ];
+    settings.extend(FIXED.iter().map(|line| (*line).to_owned()));
+    settings.extend([
+        format!("BindPaths={tree}:{place}"),
+        format!("BindPaths={home}"),
+        format!("MemoryMax={}", bounds.memory),
+        format!("TasksMax={}", bounds.tasks),
+        // The same once more by account: it holds wherever control groups do not.
+        format!("LimitNPROC={}", bounds.tasks),
+        format!("CPUQuota={}%", bounds.cpu),
+    ]);
+    job::Job {
+        unit: unit.clone(),
+        description: format!("HostKit: a build ({account})"),
+        settings,
+        // systemd would put its own environment's values in.
+        argv: job.argv.iter().map(|word| word.replace('$', "$$")).collect(),
+        patience: bounds.time,
     }
-    property(format!("BindPaths={tree}:{place}"));
-    property(format!("BindPaths={home}"));
-    property(format!("MemoryMax={}", bounds.memory));
-    property(format!("TasksMax={}", bounds.tasks));
-    // The same once more by account: it holds wherever control groups do not.
-    property(format!("LimitNPROC={}", bounds.tasks));
-    property(format!("TimeoutStartSec={}", bounds.time.as_secs().max(1)));
-    words.extend(["--", "/usr/bin/env", "--"].map(Into::into));
-    // systemd would put its own environment's values in.
-    words.extend(job.argv.iter().map(|word| word.replace('$', "$$")));
-    words
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        domain::{layout::HostPath, name::ProjectName},
+        system::build::Bounds,
+    };
+
+    fn settings() -> Vec<String> {
+        let name: ProjectName = "blog".parse().expect("a name");
+        let path = HostPath::fixed("/x");
+        let job = Job {
+            unit: name.build_unit(),
+            account: "hkb40000".into(),
+            uid: 40_000,
+            tree: path.clone(),
+            place: path.clone(),
+            home: path.clone(),
+            environment: path,
+            argv: vec!["echo".into(), "$HOME".into()],
+            bounds: Bounds { memory: 1 << 30, disk: 0, time: Duration::from_mins(1), tasks: 99, cpu: 150 },
+        };
+        let unit = unit(&job);
+        assert_eq!(unit.argv, ["echo", "$$HOME"]);
+        assert_eq!(unit.patience, job.bounds.time);
+        unit.settings
+    }
+
+    #[test]
+    fn what_a_build_may_use_stands_in_its_unit() {
+        let settings = settings();
+        for line in [
+            "MemoryMax=1073741824",
+            "MemorySwapMax=0",
+            "TasksMax=99",
+            "LimitNPROC=99",
+            "CPUQuota=150%",
+            "User=hkb40000",
+        ] {
+            assert!(settings.iter().any(|l| l == line), "{line}");
+        }
+    }
+
+    #[test]
+    fn no_way_leads_past_the_families_of_sockets_that_a_build_may_open() {
+        let settings = settings();
+        let families: Vec<&String> =
+            settings.iter().filter(|l| l.starts_with("RestrictAddressFamilies=")).collect();
+        assert_eq!(families, ["RestrictAddressFamilies=AF_INET AF_INET6 AF_NETLINK"]);
+        let denied =
+            settings.iter().any(|l| l.starts_with("SystemCallFilter=~") && l.contains("io_uring_setup"));
+        assert!(denied, "io_uring opens sockets of any family");
+    }
 }

@@ -50,7 +50,7 @@ impl Watch {
             return Ok(None);
         }
         self.free = free;
-        let held = held(&self.tree, DEPTH) + held(&self.home, DEPTH);
+        let held = held(&self.tree) + held(&self.home);
         Ok((held > job.bounds.disk).then_some(Ending::TooLarge))
     }
 }
@@ -60,8 +60,12 @@ fn free(at: &OwnedFd) -> Result<u64> {
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-/// What a tree holds on the disk. It changes while it is counted: what has gone meanwhile counts nothing.
-fn held(dir: &OwnedFd, depth: u32) -> u64 {
+/// What a tree holds on the disk. It may change while it is counted: what has gone meanwhile counts nothing.
+pub fn held(dir: &OwnedFd) -> u64 {
+    held_to(dir, DEPTH)
+}
+
+fn held_to(dir: &OwnedFd, depth: u32) -> u64 {
     let Ok(entries) = Dir::read_from(dir) else { return 0 };
     let mut sum = 0;
     for entry in entries.flatten() {
@@ -74,7 +78,7 @@ fn held(dir: &OwnedFd, depth: u32) -> u64 {
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory && depth > 0 {
             let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             if let Ok(inner) = rustix::fs::openat(dir, name, flags, Mode::empty()) {
-                sum += held(&inner, depth - 1);
+                sum += held_to(&inner, depth - 1);
             }
         }
     }

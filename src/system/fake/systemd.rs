@@ -73,6 +73,12 @@ impl Fake {
                 let dep = self.path(&job.tree.join("node_modules/dep").to_string());
                 std::fs::create_dir_all(&dep)?;
                 std::fs::write(dep.join("index.js"), "1")?;
+                // A workspace's package that has something of its own.
+                let package = self.path(&job.tree.join("packages/a").to_string());
+                if package.is_dir() {
+                    std::fs::create_dir_all(package.join("node_modules/own"))?;
+                    std::fs::write(package.join("node_modules/own/index.js"), "1")?;
+                }
                 Ending::Done
             }
             ["fail", status] => Ending::Failed(status.parse()?),

@@ -68,6 +68,23 @@ impl Root {
         self.wire.cross("replace:renamed")
     }
 
+    /// Writes a file that is complete only after [`Root::sync`]: for what has no meaning before that.
+    pub fn write(&mut self, path: &HostPath, bytes: &[u8], attr: Attr) -> Result<()> {
+        let dir = self.home_of(path)?;
+        let name = path.file_name();
+        self.wire.cross("write:before")?;
+        let write = || -> Result<()> {
+            clear(&dir, &name.into())?;
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let fd = rustix::fs::openat(&dir, name, flags, Mode::RUSR | Mode::WUSR)?;
+            let mut file = std::fs::File::from(fd);
+            file.write_all(bytes)?;
+            own(&file, attr)
+        };
+        write().map_err(full).with_context(|| format!("writing `{path}`"))?;
+        self.wire.cross("write:after")
+    }
+
     /// Makes an empty file, or gives an existing one these attributes and leaves what is in it.
     pub fn touch(&mut self, path: &HostPath, attr: Attr) -> Result<()> {
         let dir = self.home_of(path)?;

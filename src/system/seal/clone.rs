@@ -23,13 +23,22 @@ const INSIDE: ResolveFlags =
     ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_XDEV);
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// Clones the directory `path` of `from` into `to`, where nothing may be at `path`.
+/// Clones the directory, file or link `path` of `from` into `to`, where nothing may be at `path`.
 ///
 /// `from` is a sealed tree, and nobody works on `to` meanwhile.
 pub fn clone(from: &OwnedFd, to: &OwnedFd, path: &str, way: Way) -> Result<()> {
     let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
     let parent = rustix::fs::openat2(to, parent, DIRECTORY, Mode::empty(), INSIDE)
         .with_context(|| format!("opening the directory of `{path}`"))?;
+    let (above, _) = path.rsplit_once('/').unwrap_or((".", path));
+    let old = rustix::fs::openat2(from, above, DIRECTORY, Mode::empty(), INSIDE)?;
+    let stat = rustix::fs::statat(&old, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    let c_name = std::ffi::CString::new(name)?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => {}
+        FileType::Symlink => return link(&old, &parent, &c_name, way),
+        _ => return file(&old, &parent, &c_name, way).with_context(|| format!("cloning `{path}`")),
+    }
     make(&parent, name.as_bytes(), way).with_context(|| format!("making `{path}`"))?;
     go_through(path, || vec![0; 64 << 10], |_, dir| directory(from, to, dir, way))?;
     Ok(())
@@ -74,14 +83,7 @@ fn directory(from: &OwnedFd, to: &OwnedFd, path: &str, way: Way) -> Result<Vec<S
                 make(&new, name.to_bytes(), way)?;
                 below.push(format!("{path}/{}", name.to_str()?));
             }
-            FileType::Symlink => {
-                let target = rustix::fs::readlinkat(&old, name, Vec::new())?;
-                rustix::fs::symlinkat(&target, &new, name)?;
-                if let Way::Copy(uid) = way {
-                    let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(uid)));
-                    rustix::fs::chownat(&new, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
-                }
-            }
+            FileType::Symlink => link(&old, &new, name, way)?,
             FileType::RegularFile => {
                 file(&old, &new, name, way).with_context(|| format!("cloning a file of `{path}`"))?;
             }
@@ -90,6 +92,16 @@ fn directory(from: &OwnedFd, to: &OwnedFd, path: &str, way: Way) -> Result<Vec<S
         }
     }
     Ok(below)
+}
+
+fn link(old: &OwnedFd, new: &OwnedFd, name: &CStr, way: Way) -> Result<()> {
+    let target = rustix::fs::readlinkat(old, name, Vec::new())?;
+    rustix::fs::symlinkat(&target, new, name)?;
+    if let Way::Copy(uid) = way {
+        let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(uid)));
+        rustix::fs::chownat(new, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
+    }
+    Ok(())
 }
 
 fn file(old: &OwnedFd, new: &OwnedFd, name: &CStr, way: Way) -> Result<()> {

@@ -127,6 +127,20 @@ fn what_no_release_holds_is_refused_by_name() {
     let socket = tree(&[("code.js", "1")]);
     let _bound = std::os::unix::net::UnixListener::bind(socket.path().join("sock")).unwrap();
     assert!(refusal(&socket).contains("socket"));
+    let device = tree(&[("code.js", "1")]);
+    let (kind, mode) = (rustix::fs::FileType::CharacterDevice, rustix::fs::Mode::RWXU);
+    rustix::fs::mknodat(rustix::fs::CWD, device.path().join("null"), kind, mode, rustix::fs::makedev(1, 3))
+        .unwrap();
+    assert!(refusal(&device).contains("`null`, which is a device"));
+    for (name, why) in
+        [(&b"a\nb"[..], "control character"), (b"a\x1b[2Jb", "control character"), (b"\xff", "not UTF-8")]
+    {
+        use std::os::unix::ffi::OsStrExt;
+        let dir = tree(&[("code.js", "1")]);
+        std::fs::write(dir.path().join(std::ffi::OsStr::from_bytes(name)), "1").unwrap();
+        let said = refusal(&dir);
+        assert!(said.contains(why) && !said.contains(char::is_control), "{said:?}");
+    }
     let deep = tree(&[(&format!("{}x", "d/".repeat(70)), "1")]);
     assert!(refusal(&deep).contains("more than 64 directories deep"));
 }

@@ -124,7 +124,7 @@ impl Walk<'_> {
             rustix::fs::unlinkat(dir, name, AtFlags::empty())?;
             self.copy(&mut file, dir, name.to_str()?, mode)?;
         } else {
-            self.own(&file, mode)?;
+            self.own_as(&file, stat.st_mode & 0o7777, mode)?;
             drop_lists(&file, false)?;
         }
         Ok(Kind::File { mode, size, sha256 })
@@ -143,6 +143,16 @@ impl Walk<'_> {
     fn own(&self, fd: impl std::os::fd::AsFd, mode: u32) -> Result<()> {
         rustix::fs::fchown(&fd, Some(Uid::ROOT), Some(Gid::from_raw(self.how.gid)))?;
         rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode))?;
+        Ok(())
+    }
+
+    /// The same for what has the mode `has`: one that is right already, and that no change of the owner
+    /// touches, is left as it is.
+    fn own_as(&self, fd: impl std::os::fd::AsFd, has: u32, mode: u32) -> Result<()> {
+        if has != mode {
+            return self.own(fd, mode);
+        }
+        rustix::fs::fchown(&fd, Some(Uid::ROOT), Some(Gid::from_raw(self.how.gid)))?;
         Ok(())
     }
 }
@@ -185,7 +195,12 @@ fn digest(file: &mut std::fs::File, size: u64, buffer: &mut [u8]) -> Result<[u8;
 
 fn join(dir: &str, name: &CStr) -> Result<String> {
     let name = name.to_str().map_err(|_| refuse(dir, "holds a name that is not UTF-8"))?;
-    Ok(if dir.is_empty() { name.to_owned() } else { format!("{dir}/{name}") })
+    let path = if dir.is_empty() { name.to_owned() } else { format!("{dir}/{name}") };
+    // As in an archive: whatever shows such a name, on a terminal or in a list of lines, shows another.
+    if name.chars().any(char::is_control) {
+        return Err(refuse(&path, "has a control character in its name").into());
+    }
+    Ok(path)
 }
 
 fn describe(kind: FileType) -> &'static str {

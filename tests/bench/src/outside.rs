@@ -33,7 +33,8 @@ parts, all without a word:
   backup      hostkit backup create of a database of 1 GB, and its peak
   scale       the last of many projects beside the first, and `status` of them all
 
-HOSTKIT_BINARY names the program to measure (target/release/hostkit). Times over their target are
+HOSTKIT_BINARY names the program to measure (target/release/hostkit). HOSTKIT_BENCH_LAYER names a layer with
+further tools: with `vps-tools`, which the test suite makes, `build` installs with a real npm. Times over their target are
 printed as OVER, with where they go. Only what is counted makes the exit status 1.
 ";
 

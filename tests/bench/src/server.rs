@@ -24,7 +24,11 @@ impl Server {
     pub(crate) fn boot(binary: &Path, name: &str) -> Result<Self, Error> {
         remove_orphans()?;
         make_packages()?;
-        let server = Self::up(name, &["--layer", PACKAGES])?;
+        // A layer with tools that the measurements use where they are, such as a real npm.
+        let layer = std::env::var("HOSTKIT_BENCH_LAYER").ok();
+        let layers: Vec<&str> =
+            [PACKAGES].into_iter().chain(layer.as_deref()).flat_map(|layer| ["--layer", layer]).collect();
+        let server = Self::up(name, &layers)?;
         server.send(&repository().join("install.sh"), "/root/install.sh")?;
         server.send(binary, "/root/hostkit")?;
         server.sh(&install())?;

@@ -8,9 +8,11 @@ use super::{
     super::{size, stage::millis},
     Order, Terms,
     diary::Diary,
+    reuse::Key,
 };
 use crate::{
     domain::{
+        self,
         command::{Part, StartCommand, Word},
         env::EnvText,
         fault::{Code, Fault},
@@ -19,10 +21,12 @@ use crate::{
     },
     event::Event,
     operation::{secrets, session::Session},
-    project::{Launch, ProjectSpec, Recipe, builder::Builder, toolchain},
+    project::{Launch, Limits, ProjectSpec, Recipe, builder::Builder, toolchain},
+    resource::{Cache, Resource},
     system::{
         Attr, Host,
-        build::{Bounds, Ending, Job},
+        archive::{Installed, Manifest},
+        build::{self, Bounds, Ending, Job, Machine},
         tree::Tree,
     },
 };
@@ -35,6 +39,11 @@ pub(super) struct Bench {
     bounds: Bounds,
     builder: Builder,
     uid: u32,
+    received: Manifest,
+    /// When the tree was given away: what is younger, a command has made.
+    since: (i64, i64),
+    /// The most that may be asked for.
+    allowed: Limits,
     ends: Instant,
 }
 
@@ -47,16 +56,20 @@ impl Bench {
         builder: Builder,
         terms: &Terms,
     ) -> Result<Self> {
-        let bounds = terms.bounds()?;
+        let bounds = order.bounds.clone();
         let name = &spec.name;
         let staging = name.staging(order.id);
+        bound_cache(session, spec, order, builder)?;
         let tree = Tree::new(session.host.root.open_dir(&staging)?);
         tree.give(builder.uid)?;
         let environment = environment(session, spec, order, terms)?;
         let path = name.build_env();
         session.host.root.replace(&path, environment.to_string().as_bytes(), Attr::root(0o600))?;
         session.host.root.remove(&name.build_cancelled())?;
+        let since = session.host.root.meta(&path)?.context("the file was written")?.changed;
         Ok(Self {
+            received: order.received.clone(),
+            since,
             name: name.clone(),
             id: order.id.clone(),
             environment,
@@ -64,17 +77,41 @@ impl Bench {
             bounds,
             builder,
             uid: spec.uid,
+            allowed: spec.rails.build.allowed(Machine::here()),
         })
     }
 
-    /// Carries out a recipe.
-    pub(super) fn work(self, session: &mut Session<'_>, recipe: &Recipe, diary: &mut Diary) -> Result<()> {
-        let done = [("install", &recipe.install), ("build", &recipe.build)]
-            .into_iter()
-            .filter(|(_, commands)| !commands.is_empty())
-            .try_for_each(|(what, commands)| self.stretch(session, what, commands, diary));
+    /// Carries out a recipe; gives what was installed, if the next build can take it over.
+    pub(super) fn work(
+        self,
+        session: &mut Session<'_>,
+        recipe: &Recipe,
+        key: Option<&Key>,
+        diary: &mut Diary,
+    ) -> Result<Option<Installed>> {
+        let done = self.stretches(session, recipe, key, diary);
         session.host.root.remove(&self.name.build_env())?;
         done
+    }
+
+    fn stretches(
+        &self,
+        session: &mut Session<'_>,
+        recipe: &Recipe,
+        key: Option<&Key>,
+        diary: &mut Diary,
+    ) -> Result<Option<Installed>> {
+        let mut installed = None;
+        if !recipe.install.is_empty() {
+            self.stretch(session, "install", &recipe.install, diary)?;
+            if let Some(key) = key {
+                installed = key.installed(session, &self.name, &self.id, &self.received, self.since)?;
+            }
+        }
+        if !recipe.build.is_empty() {
+            self.stretch(session, "build", &recipe.build, diary)?;
+        }
+        Ok(installed)
     }
 
     fn stretch(
@@ -173,49 +210,79 @@ impl Bench {
 
     /// What an ending that is not good means, and what can be done.
     fn fault(&self, command: &StartCommand, ending: &Ending) -> Fault {
-        let Self { name, id, bounds, .. } = self;
-        let log = format!("hostkit builds log {name} {id}");
-        let deploy = |flag: String| format!("hostkit deploy {name} {flag} …");
+        let Self { name, id, bounds, allowed, .. } = self;
+        let fault = |code, message| Fault::new(code, message);
+        let raise = |fault: Fault, what: &str, to: u64, most: Option<u64>, text: &dyn Fn(u64) -> String| {
+            let flag = format!("--build-{what} {}", text(to));
+            let fault = if most.is_some_and(|most| to > most) {
+                fault.next(format!("hostkit rails {name} {flag}    # as an administrator"))
+            } else {
+                fault
+            };
+            fault.next(format!(
+                "hostkit deploy {name} {flag} …    # or `{what}` under [build] in hostkit.toml"
+            ))
+        };
         let memory = size(bounds.memory);
+        let twice = |n: u64| n.saturating_mul(2) & !((1 << 20) - 1);
+        let starved = |message| {
+            let fault = fault(Code::BuildOutOfMemory, message);
+            raise(fault, "memory", twice(bounds.memory), allowed.memory, &domain::size::text)
+        };
         match ending {
             Ending::Failed(127) => {
-                Fault::new(Code::BuildFailed, format!("`{command}` calls a program that is not installed"))
+                fault(Code::BuildFailed, format!("`{command}` calls a program that is not installed"))
             }
             Ending::Failed(status) => {
-                Fault::new(Code::BuildFailed, format!("`{command}` failed with exit status {status}"))
+                fault(Code::BuildFailed, format!("`{command}` failed with exit status {status}"))
             }
-            Ending::Killed(signal) if signal == "9" => Fault::new(
-                Code::BuildOutOfMemory,
-                format!("`{command}` was killed, most likely because it needed more memory than {memory}"),
-            )
-            .next(deploy(format!("--build-memory {}M", (bounds.memory >> 20) * 2))),
+            Ending::Killed(signal) if signal == "9" => starved(format!(
+                "`{command}` was killed, most likely because it ran out of memory: it had {memory}"
+            )),
             Ending::Killed(signal) => {
-                Fault::new(Code::BuildFailed, format!("`{command}` was ended by signal {signal}"))
+                fault(Code::BuildFailed, format!("`{command}` was ended by signal {signal}"))
             }
-            Ending::OutOfMemory => Fault::new(
-                Code::BuildOutOfMemory,
-                format!("`{command}` needed more memory than the {memory} that the build may use"),
-            )
-            .next(deploy(format!("--build-memory {}M", (bounds.memory >> 20) * 2))),
-            Ending::TimedOut => Fault::new(
-                Code::BuildTimeout,
-                format!("the build was not done after {} s, in `{command}`", bounds.time.as_secs()),
-            )
-            .next(deploy(format!("--build-timeout {}", bounds.time.as_secs() * 2))),
-            Ending::TooLarge => Fault::new(
-                Code::BuildTooLarge,
-                format!("`{command}` filled more than the {} that the build may use", size(bounds.disk)),
-            )
-            .next(deploy(format!("--build-disk {}M", (bounds.disk >> 20) * 2))),
-            Ending::DiskFull => {
-                Fault::new(Code::DiskFull, format!("the disk was nearly full in `{command}`"))
-                    .next("hostkit gc    # empties the trash")
-                    .next("df -h")
+            Ending::OutOfMemory => starved(format!("`{command}` ran out of memory: the build had {memory}")),
+            Ending::TimedOut => {
+                let (seconds, most) = (bounds.time.as_secs(), allowed.timeout.map(u64::from));
+                let fault = fault(
+                    Code::BuildTimeout,
+                    format!("the build was not done after {seconds} s, in `{command}`"),
+                );
+                raise(fault, "timeout", seconds * 2, most, &|n| n.to_string())
             }
-            Ending::Done => Fault::new(Code::Internal, "a build that was done did not fail"),
+            Ending::TooLarge => {
+                let message =
+                    format!("`{command}` filled more than the {} that the build may use", size(bounds.disk));
+                let fault = fault(Code::BuildTooLarge, message);
+                raise(fault, "disk", twice(bounds.disk), allowed.disk, &domain::size::text)
+            }
+            Ending::DiskFull => fault(Code::DiskFull, format!("the disk was nearly full in `{command}`"))
+                .next("hostkit gc    # empties the trash")
+                .next("df -h"),
+            Ending::Done => fault(Code::Internal, "a build that was done did not fail".to_owned()),
         }
-        .next(log)
+        .next(format!("hostkit builds log {name} {id}"))
     }
+}
+
+/// Empties the cache of a project's builds once it takes half of what they may fill: what grows with every
+/// build would make them fail some day, and all of it can be had again.
+fn bound_cache(
+    session: &mut Session<'_>,
+    spec: &ProjectSpec,
+    order: &Order<'_>,
+    builder: Builder,
+) -> Result<()> {
+    let path = spec.name.cache(spec.uid);
+    let held = build::held(&session.host.root.open_dir(&path)?);
+    if held <= order.bounds.disk / 2 {
+        return Ok(());
+    }
+    let message = format!("the cache of builds had {} and was emptied", size(held));
+    session.ui.emit(Event::Warned { message: &message });
+    session.host.root.shred(&path)?;
+    Cache { path, uid: builder.uid }.apply(&mut session.host)
 }
 
 fn missing(program: &str) -> Fault {
