@@ -218,6 +218,16 @@ fn killed_at_any_moment_a_delete_loses_no_object_and_leaves_no_half_of_them() {
     let mut seed = 0x5eed_u64;
     let mut hits = [0, 0];
     for n in 0..kills {
+        // Most kills come before the commit point: both ways are to be met as often.
+        match (n % 2 == 0, is_there()) {
+            (true, false) => {
+                run(0, &restore);
+            }
+            (false, true) => {
+                run(0, &delete);
+            }
+            _ => {}
+        }
         let (words, took) = if is_there() { (&delete[..], times[0]) } else { (&restore[..], times[1]) };
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let moment = 1 + (seed >> 33) % took;
