@@ -16,12 +16,11 @@ pub(super) fn rails(files: &dyn Files) -> anyhow::Result<Option<Draft>> {
     let mut draft = bundled(files, Framework::Rails)?.why("config/application.rb is Rails'");
     let gems = gems(files)?;
     let rails = ["bundle", "exec", "rails"];
-    if ["sprockets-rails", "propshaft", "sprockets"].iter().any(|gem| gems.contains(gem)) {
-        // No secret is there while it is built.
-        let words =
-            [&["env", "RAILS_ENV=production", "SECRET_KEY_BASE_DUMMY=1"][..], &rails, &["assets:precompile"]]
-                .concat();
-        draft = draft.builds(&words)?;
+    if has_assets(files, &application, &gems)? {
+        // No secret is there while it is built, and Rails before 7.1 does not start without one.
+        let env =
+            ["env", "RAILS_ENV=production", "SECRET_KEY_BASE_DUMMY=1", "SECRET_KEY_BASE=none-in-a-build"];
+        draft = draft.builds(&[&env[..], &rails, &["assets:precompile"]].concat())?;
     }
     if ["pg", "sqlite3", "mysql2", "trilogy"].iter().any(|gem| gems.contains(gem)) {
         let words = [&["env", "RAILS_ENV=production"][..], &rails, &["db:prepare"]].concat();
@@ -41,6 +40,16 @@ pub(super) fn rails(files: &dyn Files) -> anyhow::Result<Option<Draft>> {
     ]
     .concat();
     Ok(Some(draft.starts(&words)))
+}
+
+/// Whether there is a task that makes assets. Older versions of Rails bring Sprockets to those too that leave
+/// it out of what they load.
+fn has_assets(files: &dyn Files, application: &str, gems: &Gems) -> anyhow::Result<bool> {
+    let named = Gems(read_text(files, "Gemfile")?.unwrap_or_default());
+    let sprockets = ["sprockets-rails", "sprockets"];
+    let loaded = ["rails/all", "sprockets/railtie"].iter().any(|part| application.contains(part));
+    Ok(gems.contains("propshaft")
+        || sprockets.iter().any(|gem| named.contains(gem) || loaded && gems.contains(gem)))
 }
 
 /// Any other application with a `config.ru`.

@@ -376,6 +376,26 @@ const OTHERS: &[Case] = &[
     ("PHP without anything", &[("index.php", "")]),
     ("PHP with a server of its own", &[("web/index.php", ""), ("Procfile", "web: frankenphp php-server")]),
     (
+        "Rails that answers programs alone",
+        &[
+            ("Gemfile", "gem \"rails\"\n"),
+            ("Gemfile.lock", "GEM\n  specs:\n    pg (1.5)\n    rails (6.1)\n    sprockets-rails (3.4)\n"),
+            (
+                "config/application.rb",
+                "require \"active_record/railtie\"\nclass Application < Rails::Application",
+            ),
+        ],
+    ),
+    (
+        "Rails of an older version, with all of it",
+        &[
+            ("Gemfile", "gem \"rails\"\n"),
+            ("Gemfile.lock", "GEM\n  specs:\n    rails (6.1)\n    sprockets-rails (3.4)\n"),
+            ("config/application.rb", "require \"rails/all\"\nclass Application < Rails::Application"),
+            ("config/credentials.yml.enc", ""),
+        ],
+    ),
+    (
         "Rails",
         &[
             ("Gemfile", "ruby \"3.1.2\"\ngem \"rails\"\n"),
