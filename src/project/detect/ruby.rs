@@ -22,6 +22,12 @@ pub(super) fn rails(files: &dyn Files) -> anyhow::Result<Option<Draft>> {
             ["env", "RAILS_ENV=production", "SECRET_KEY_BASE_DUMMY=1", "SECRET_KEY_BASE=none-in-a-build"];
         draft = draft.builds(&[&env[..], &rails, &["assets:precompile"]].concat())?;
     }
+    // Its server makes directories in `tmp` before it answers; and what the build has written there is in the
+    // way of what outlives it.
+    for dir in ["log", "storage", "tmp"] {
+        draft.shared.push(dir.parse()?);
+    }
+    draft = draft.builds(&["rm", "-rf", "log", "tmp"])?;
     if ["pg", "sqlite3", "mysql2", "trilogy"].iter().any(|gem| gems.contains(gem)) {
         let words = [&["env", "RAILS_ENV=production"][..], &rails, &["db:prepare"]].concat();
         draft = draft.migrates("Rails", &words)?;
