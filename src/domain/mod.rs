@@ -1,6 +1,7 @@
 //! Ground floor: values that have been checked. Knows nothing but itself and serde.
 
 pub mod acl;
+pub mod address;
 pub mod backup;
 pub mod command;
 pub mod env;
