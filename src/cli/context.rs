@@ -18,7 +18,10 @@ use crate::{
         name::ProjectName,
     },
     event::{Event, Ui},
-    operation::session::{Mode, Session},
+    operation::{
+        init::{HTTP2, spoken},
+        session::{Mode, Session},
+    },
     project::template::Templates,
     store::Store,
     system::{Attr, Host, Tripwire, editor::Taste, invoker::Caller, process},
@@ -291,7 +294,8 @@ impl Context {
             }
             Mode::DryRun => look(&host)?,
         };
-        let templates = Templates::new(&overrides(&host)?)?;
+        let spoken = spoken(store.setting(HTTP2)?.as_deref());
+        let templates = Templates::new(&overrides(&host)?)?.speaking(spoken);
         let mut ui = self.listener.clone();
         let mut session = Session {
             host,

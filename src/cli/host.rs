@@ -1,5 +1,7 @@
 //! `init`, `history` and `gc`: commands about the host itself.
 
+use std::{net::IpAddr, path::PathBuf};
+
 use anyhow::Result;
 use clap::Args;
 use serde_json::json;
@@ -11,7 +13,11 @@ use super::{
     policy::Policy,
 };
 use crate::{
-    domain::{hostname::Hostname, name::ProjectName},
+    domain::{
+        fault::{Code, Fault},
+        hostname::Hostname,
+        name::ProjectName,
+    },
     operation::{
         init::{Setup, init},
         lifecycle::collect,
@@ -19,6 +25,7 @@ use crate::{
         session::{Mode, Outcome},
         storage::program,
     },
+    system::certificates::Authority,
 };
 
 /// What becomes of a Redis that is in use.
@@ -45,9 +52,64 @@ pub(crate) struct InitArgs {
     /// Where the program of Garage lies, when it is not in /usr/local/bin or /usr/bin
     #[arg(long, value_name = "FILE", requires = "with_storage", help_heading = "Services")]
     garage: Option<String>,
+    /// The directory of another certificate authority than Let's Encrypt
+    #[arg(long, value_name = "URL", value_parser = directory, help_heading = "Certificates")]
+    acme_directory: Option<String>,
+    /// The certificates that vouch for that authority's own server
+    #[arg(long, value_name = "FILE", value_parser = path, help_heading = "Certificates")]
+    acme_ca: Option<PathBuf>,
+    /// Whom the authority writes to
+    #[arg(long, value_name = "ADDRESS", value_parser = email, help_heading = "Certificates")]
+    acme_email: Option<String>,
+    /// The program that sets a record in DNS, for certificates of all names below a domain: it is called
+    /// with `set` or `clear`, and with certbot's variables
+    #[arg(long, value_name = "FILE", value_parser = path, help_heading = "Certificates")]
+    dns_hook: Option<PathBuf>,
+    /// An address under which others reach this host, when it is not its own
+    #[arg(long, value_name = "IP", help_heading = "Certificates")]
+    address: Vec<IpAddr>,
     /// Show what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
+}
+
+/// The address of an authority's directory.
+fn directory(text: &str) -> Result<String, Fault> {
+    let plain = text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\'' | b'\\' | b'@'));
+    let rest = text.strip_prefix("https://").filter(|rest| !rest.is_empty());
+    if plain && rest.is_some() {
+        return Ok(text.to_owned());
+    }
+    Err(Fault::new(
+        Code::InvalidValue,
+        format!("`{}` is not the address of an ACME directory", text.escape_debug()),
+    )
+    .next("give one such as `https://acme.example.com/directory`"))
+}
+
+/// A file whose path certbot can be told: it hands it to a shell.
+fn path(text: &str) -> Result<PathBuf, Fault> {
+    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'.' | b'_' | b'-'));
+    if plain && text.starts_with('/') && !text.contains("..") {
+        return Ok(PathBuf::from(text));
+    }
+    Err(Fault::new(
+        Code::InvalidValue,
+        format!("`{}` is no path from `/` on, of letters, digits, `.`, `_` and `-`", text.escape_debug()),
+    ))
+}
+
+/// An address for mail.
+fn email(text: &str) -> Result<String, Fault> {
+    let word = |part: &str| {
+        !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._+-".contains(&b))
+    };
+    match text.split_once('@') {
+        Some((user, host)) if word(user) && !user.starts_with('-') && host.parse::<Hostname>().is_ok() => {
+            Ok(text.to_owned())
+        }
+        _ => Err(Fault::new(Code::InvalidValue, format!("`{}` is no address for mail", text.escape_debug()))),
+    }
 }
 
 impl Verb for InitArgs {
@@ -66,7 +128,15 @@ impl Verb for InitArgs {
         };
         let (outcome, set, planned) = cx.session(mode, |session| {
             let store = self.with_storage.then(|| program(session, self.garage.as_deref())).transpose()?;
-            let (outcome, set) = init(session, &Setup { base_domain: self.base_domain, takeover, store })?;
+            let authority = Authority {
+                directory: self.acme_directory,
+                ca: self.acme_ca,
+                email: self.acme_email,
+                dns_hook: self.dns_hook,
+            };
+            let (base_domain, addresses) = (self.base_domain, self.address);
+            let setup = Setup { base_domain, takeover, store, authority, addresses, certificate: None };
+            let (outcome, set) = init(session, &setup)?;
             Ok((outcome, set, session.planned.take()))
         })?;
         if let Some(plan) = planned {

@@ -99,7 +99,7 @@ impl Verb for ListArgs {
                 let s = &r.spec;
                 let runtime = s.runtime().map_or_else(|| "–".to_owned(), |r| r.to_string());
                 let release = s.live_release().map_or_else(|| "–".to_owned(), ToString::to_string);
-                vec![s.name.to_string(), runtime, release, s.port.to_string(), format!("http://{}", s.domain)]
+                vec![s.name.to_string(), runtime, release, s.port.to_string(), s.url()]
             })
             .collect();
         let data = json!({ "projects": data_rows });
@@ -133,7 +133,7 @@ impl Verb for InfoArgs {
         let none = || "–".to_owned();
         let mut pairs = vec![
             ("project", s.name.to_string()),
-            ("url", format!("http://{}", s.domain)),
+            ("url", s.url()),
             ("runtime", s.runtime().map_or_else(none, |r| r.to_string())),
             ("release", s.live_release().map_or_else(none, ToString::to_string)),
             ("account", format!("{} (uid {})", s.name, s.uid)),

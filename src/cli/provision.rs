@@ -239,10 +239,10 @@ impl ProvisionArgs {
 }
 
 fn summary(outcome: Outcome, spec: &ProjectSpec) -> String {
-    let (name, port, domain) = (&spec.name, spec.port, &spec.domain);
+    let (name, port, url) = (&spec.name, spec.port, spec.url());
     match outcome {
-        Outcome::Unchanged => format!("{name} is provisioned already: http://{domain}, port {port}"),
-        _ => format!("Provisioned {name}: http://{domain}, account {name} (uid {}), port {port}", spec.uid),
+        Outcome::Unchanged => format!("{name} is provisioned already: {url}, port {port}"),
+        _ => format!("Provisioned {name}: {url}, account {name} (uid {}), port {port}", spec.uid),
     }
 }
 
@@ -260,7 +260,7 @@ fn answer(outcome: Outcome, spec: &ProjectSpec, lacks_storage: bool) -> Answer {
 pub(super) fn data(spec: &ProjectSpec) -> serde_json::Value {
     json!({
         "name": spec.name, "uid": spec.uid, "port": spec.port, "domain": spec.domain,
-        "url": format!("http://{}", spec.domain), "home": spec.name.home(), "unit": spec.name.unit(),
+        "url": spec.url(), "home": spec.name.home(), "unit": spec.name.unit(),
         "runtime": spec.runtime(), "running": spec.running, "release": spec.live_release(), "kept": spec.kept,
         "bucket": spec.storage.as_ref().map(|s| &s.bucket),
     })

@@ -202,16 +202,16 @@ fn foreseen(build: &Forecast) -> String {
 
 fn answer(outcome: Outcome, done: Deployed, took: Duration) -> Answer {
     let Deployed { spec, previous, release, why, warnings, .. } = done;
-    let (name, domain) = (&spec.name, &spec.domain);
+    let (name, url) = (&spec.name, spec.url());
     let text = format!(
-        "{LIVE}  http://{domain}  release {}  {} files, {}  after {:.1} s",
+        "{LIVE}  {url}  release {}  {} files, {}  after {:.1} s",
         release.id,
         release.files,
         size(release.bytes),
         took.as_secs_f64()
     );
     let data = json!({
-        "release": release.id, "previous": previous, "live": release.id, "url": format!("http://{domain}"),
+        "release": release.id, "previous": previous, "live": release.id, "url": url,
         "runtime": release.launch.runtime, "files": release.files, "bytes": release.bytes, "why": why,
         "took_ms": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
     });
@@ -314,9 +314,9 @@ impl Verb for RollbackArgs {
 
 fn gone_back(outcome: Outcome, swapped: &Swapped, took: Duration) -> Answer {
     let Swapped { spec, from, to, database } = swapped;
-    let (name, domain) = (&spec.name, &spec.domain);
+    let (name, url) = (&spec.name, spec.url());
     let data = json!({
-        "release": to.id, "previous": from.release, "live": to.id, "url": format!("http://{domain}"),
+        "release": to.id, "previous": from.release, "live": to.id, "url": url,
         "env": spec.env, "previous_env": from.env,
         "took_ms": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         "checkpoint": database.as_ref().map(|restored| &restored.id),

@@ -83,13 +83,7 @@ fn all(session: &mut Session<'_>) -> Result<Answer> {
         if matches!(state, "down" | "restarting") {
             sick.push(spec.name.to_string());
         }
-        lines.push(vec![
-            spec.name.to_string(),
-            state.to_owned(),
-            release,
-            spec.port.to_string(),
-            format!("http://{}", spec.domain),
-        ]);
+        lines.push(vec![spec.name.to_string(), state.to_owned(), release, spec.port.to_string(), spec.url()]);
     }
     let data = json!({ "projects": rows });
     if lines.is_empty() {
@@ -108,7 +102,7 @@ fn one(session: &mut Session<'_>, name: &ProjectName) -> Result<Answer> {
     let state = state(&spec, unit_of(&units, &name.unit()));
     let releases = session.store.releases(spec.uid)?;
     let processes = processes(session, name, &units)?;
-    let mut text = format!("{name}  {state}  http://{}", spec.domain);
+    let mut text = format!("{name}  {state}  {}", spec.url());
     for process in &processes {
         let health = process.health.as_ref().map(|health| format!("  health {health}")).unwrap_or_default();
         text.push_str(&format!("\nprocess  {}  {}{health}", process.unit, process.state));

@@ -193,7 +193,7 @@ impl Verb for RestoreArgs {
         if let Some(plan) = planned {
             return Ok(Answer::planned(&plan).outcome(outcome));
         }
-        let text = format!("{} is back: http://{}, port {}", spec.name, spec.domain, spec.port);
+        let text = format!("{} is back: {}, port {}", spec.name, spec.url(), spec.port);
         Ok(Answer::new(text, data(&spec)).outcome(outcome))
     }
 }

@@ -50,6 +50,8 @@ codes! {
     EnvMissing = "ENV_MISSING", 3;
     /// A file that is no backup, or is cut short or altered
     InvalidBackup = "INVALID_BACKUP", 3;
+    /// A certificate that does not fit its key or its address, or is not good now
+    InvalidCertificate = "INVALID_CERTIFICATE", 3;
     /// A backup that was made with another master key
     WrongKey = "WRONG_KEY", 3;
     /// No project of that name
@@ -58,12 +60,16 @@ codes! {
     ReleaseNotFound = "RELEASE_NOT_FOUND", 4;
     /// No backup or checkpoint of that name
     BackupNotFound = "BACKUP_NOT_FOUND", 4;
+    /// The project does not have that domain, or the domain has no certificate
+    DomainNotFound = "DOMAIN_NOT_FOUND", 4;
     /// No variable or secret of that name, or no such version of the environment
     VariableNotFound = "VARIABLE_NOT_FOUND", 4;
     /// A name that somebody else holds: an account, a project
     NameTaken = "NAME_TAKEN", 5;
     /// A port that somebody else holds
     PortTaken = "PORT_TAKEN", 5;
+    /// A domain that another project or another site has
+    DomainTaken = "DOMAIN_TAKEN", 5;
     /// Something exists on the host that HostKit did not put there
     Foreign = "FOREIGN", 5;
     /// The project is not in a state in which this can be done
@@ -80,6 +86,12 @@ codes! {
     NginxRefused = "NGINX_REFUSED", 6;
     /// The object storage refuses a request: a key, a quota, a bucket that is not there
     StorageRefused = "STORAGE_REFUSED", 6;
+    /// A domain does not lead to this host
+    DnsElsewhere = "DNS_ELSEWHERE", 6;
+    /// The certificate authority does not give a certificate
+    CertificateRefused = "CERTIFICATE_REFUSED", 6;
+    /// A certificate is gone from its place
+    CertificateMissing = "CERTIFICATE_MISSING", 6;
     /// Too little space or too few inodes are left
     DiskFull = "DISK_FULL", 6;
     /// The registry was written by a newer version

@@ -8,6 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    address::Address,
     backup::{BackupId, Scope},
     name::ProjectName,
     release::ReleaseId,
@@ -58,7 +59,7 @@ impl fmt::Display for HostPath {
 
 /// HostKit's own places.
 pub mod host {
-    use super::{HostPath, UnitName};
+    use super::{Address, HostPath, UnitName};
 
     /// PHP on the command line; a link to one of its versions.
     pub fn php() -> HostPath {
@@ -156,6 +157,34 @@ pub mod host {
     /// HostKit's part of nginx's `http` block.
     pub fn nginx_conf() -> HostPath {
         HostPath::fixed("/etc/nginx/conf.d/hostkit.conf")
+    }
+    /// Certificates, and what is made on the way to them.
+    pub fn tls() -> HostPath {
+        etc().join("tls")
+    }
+    /// Certificates that were taken away.
+    pub fn tls_trash() -> HostPath {
+        tls().join(".trash")
+    }
+    /// The certificates of an address, by number, and the link to the one that nginx reads.
+    pub fn certificates(address: &Address) -> HostPath {
+        tls().join(&address.file_name())
+    }
+    /// Where a certificate is put together and checked before it takes its place.
+    pub fn staged_certificate(address: &Address) -> HostPath {
+        tls().join(&format!(".staging-{}", address.file_name()))
+    }
+    /// What every site with TLS includes.
+    pub fn tls_settings() -> HostPath {
+        etc().join("nginx-tls.conf")
+    }
+    /// The answers to questions of certificate authorities: served by every site, written by certbot.
+    pub fn challenges() -> HostPath {
+        state().join("acme")
+    }
+    /// What certbot knows: accounts, orders, its own copies.
+    pub fn certbot() -> HostPath {
+        state().join("certbot")
     }
     /// HostKit's part of nginx's configuration outside of its `http` block.
     pub fn nginx_main() -> HostPath {

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use jiff::SignedDuration;
 
 use super::{
-    backup, database,
+    backup, certificates, database,
     environment::Draft,
     handover::{Change, hand_over, runs},
     provision::free_port,
@@ -268,6 +268,9 @@ pub fn restore(session: &mut Session<'_>, name: &ProjectName) -> Result<(Outcome
         spec.port = free_port(session)?;
     }
     spec.stage = Stage::Settled;
+    // They went with it; the next look at certificates asks for new ones.
+    spec.certificates.clear();
+    spec.covered = certificates::covers(session, &spec.domain)?;
     backup::reclaim(session, &spec)?;
     redis::readmit(session, &mut spec)?;
     storage::readmit(session, &mut spec)?;

@@ -1,8 +1,10 @@
 //! Running a plan: the only code that takes a plan to the host, forwards or back.
 
 pub mod backup;
+pub mod certificates;
 pub mod database;
 pub mod deploy;
+pub mod domains;
 pub mod environment;
 pub mod git;
 mod handover;

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use super::{
-    database,
+    certificates, database,
     redis::{self, Asked},
     session::{Outcome, Session},
     storage,
@@ -149,6 +149,9 @@ fn fresh(session: &Session<'_>, wish: &Wish) -> Result<ProjectSpec> {
         uid: uid(session, wish)?,
         port: port(session, wish)?,
         domain: base.under(wish.name.as_str())?,
+        domains: Vec::new(),
+        certificates: std::collections::BTreeMap::new(),
+        covered: certificates::covers(session, &base.under(wish.name.as_str())?)?,
         web: (web.uid, web.gid),
         ipv6: session.host.net.ipv6(),
         asked: wish.runtime,

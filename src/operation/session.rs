@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use super::{
     backup::leftover::settle,
-    execute, handover,
+    certificates, execute, handover,
     recovery::{lock_name, recover},
     remains,
 };
@@ -114,6 +114,10 @@ impl Session<'_> {
             && let Some(row) = self.store.project(&name)?
         {
             self.sweep(&name)?;
+            if let Err(error) = certificates::tidy(self, &row.spec) {
+                let message = format!("a certificate that nothing leads to could not be removed: {error:#}");
+                self.ui.emit(Event::Warned { message: &message });
+            }
             if let Err(error) = settle(self, &row.spec) {
                 let message = format!("a restore that died has left something beside the data: {error:#}");
                 self.ui.emit(Event::Warned { message: &message });

@@ -10,6 +10,7 @@ use super::{
         offsite::Shelf,
         schedule::{damaged, overdue},
     },
+    certificates::complaints,
     database::gone,
     environment::bring_back,
     init::VAULT_KEY,
@@ -150,6 +151,9 @@ fn examine_host(session: &Session<'_>, survey: &mut Survey) -> Result<()> {
     if session.store.setting("base_domain")?.is_none() {
         survey.find("", "host", "has not been set up", "hostkit init");
     }
+    for (what, problem, fix) in complaints(session, None)? {
+        survey.find("", what, problem, fix);
+    }
     examine(session, "", survey)
 }
 
@@ -237,6 +241,9 @@ fn examine_backups(session: &Session<'_>, name: &str, seen: &Seen, survey: &mut 
         survey.find(name, "data", problem, "hostkit gc");
     } else if seen.leftovers.contains(&row.spec.uid) {
         survey.find(name, "database", "one that was taken away is still there", "hostkit gc");
+    }
+    for (what, problem, fix) in complaints(session, Some(&row.spec))? {
+        survey.find(name, what, problem, fix);
     }
     if let Some(problem) = overdue(session, &row.spec)? {
         survey.find(name, "backups", problem, format!("hostkit backup create {name}"));

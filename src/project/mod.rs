@@ -8,6 +8,7 @@ pub mod example;
 pub mod fit;
 pub mod fpm;
 pub mod framework;
+pub mod front;
 mod health;
 pub mod limits;
 mod phase;
@@ -32,7 +33,7 @@ pub use self::{
     rails::Rails,
     recipe::{Migration, Recipe},
     redis::Redis,
-    resources::{env, host_resources, project_resources, release},
+    resources::{HostFront, env, host_resources, project_resources, release},
     runs::sandbox,
     service::DataService,
     spec::{Injected, Launch, ProjectSpec, Stage, Stand},

@@ -1,15 +1,18 @@
 //! From a project's values to the resources it is made of. Pure: no host, no clock, no chance.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 
 use super::{
-    Launch, ProjectSpec, builder, runs,
-    template::{LogrotateVars, NginxHostVars, Templates},
+    Launch, ProjectSpec, builder,
+    front::{Certificate, live},
+    runs,
+    template::{Http2, LogrotateVars, NginxHostVars, Templates},
 };
 use crate::{
     domain::{
+        address::Address,
         env::EnvKey,
         layout::{HostPath, UnitName, host},
         name::ProjectName,
@@ -42,7 +45,7 @@ pub fn project_resources(spec: &ProjectSpec, templates: &Templates) -> Result<Ve
     if spec.deploy_key {
         all.push(KeyFile { path: spec.name.deploy_key(spec.uid), gid: ROOT }.into());
     }
-    let logs = ["app.log", "error.log"].map(|log| spec.name.logs().join(log));
+    let logs = ["app.log", "error.log", "access.log"].map(|log| spec.name.logs().join(log));
     for path in logs.into_iter().chain(spec.surges().then(|| runs::surge_log(spec))) {
         all.push(LogFile { path, gid: spec.uid }.into());
     }
@@ -57,6 +60,7 @@ pub fn project_resources(spec: &ProjectSpec, templates: &Templates) -> Result<Ve
             all.extend(runs::units(spec, launch, exec, templates)?);
         }
     }
+    all.extend(spec.certificate_resources());
     all.extend(runs::processes(spec, templates)?);
     all.extend(spec.backups.iter().flat_map(|schedule| schedule.resources(&spec.name)));
     Ok(all)
@@ -160,15 +164,36 @@ pub fn release(name: &ProjectName, uid: u32, id: &ReleaseId) -> Release {
     Release { path: name.release(id), manifest: name.manifest(id), staging: name.staging(id), trash }
 }
 
+/// What of nginx's configuration on the host is HostKit's.
+#[derive(Clone, Debug, Default)]
+pub struct HostFront {
+    /// Whether the kernel speaks IPv6.
+    pub ipv6: bool,
+    /// How this nginx is told to speak HTTP/2.
+    pub http2: Http2,
+    /// The ports on which another site answers to what nobody answers to.
+    pub taken: BTreeSet<u16>,
+    /// The certificate of all names under the base domain, and for which address it is.
+    pub certificate: Option<(Address, Certificate)>,
+}
+
 /// What HostKit needs on the host itself, in the order it goes up.
-pub fn host_resources(templates: &Templates) -> Result<Vec<Any>> {
+pub fn host_resources(templates: &Templates, front: &HostFront) -> Result<Vec<Any>> {
     let dir = |path: HostPath, mode| {
         Any::from(Directory { path, uid: ROOT, gid: ROOT, mode, visitor: None, trash: None, whole: false })
     };
     let unit = |name: &str, body: &str, enabled, wanted_by| {
         Any::from(Unit::new(UnitName::own(name), body.to_owned(), enabled, wanted_by))
     };
+    let certificate = front.certificate.as_ref();
     let (body, fingerprint) = templates.nginx_host(&NginxHostVars {
+        ipv6: front.ipv6,
+        http2: front.http2,
+        default_plain: !front.taken.contains(&80),
+        default_tls: !front.taken.contains(&443),
+        certificate: certificate.map(|(address, _)| live(address)),
+        number: certificate.map_or(0, |(_, certificate)| certificate.number),
+        tls_settings: host::tls_settings().to_string(),
         socket: host::nginx_socket().to_string(),
         fingerprint: String::new(),
     })?;
@@ -177,10 +202,12 @@ pub fn host_resources(templates: &Templates) -> Result<Vec<Any>> {
         path: host::nginx_conf(),
         link: None,
         domain: None,
+        domains: Vec::new(),
         body,
         fingerprint,
     };
-    Ok(vec![
+    let pair = certificate.map_or_else(Vec::new, |(address, certificate)| certificate.resources(address));
+    let mut all = vec![
         dir(host::etc(), 0o711),
         dir(host::templates(), 0o755),
         dir(host::secrets(), 0o700),
@@ -200,11 +227,23 @@ pub fn host_resources(templates: &Templates) -> Result<Vec<Any>> {
         ManagedFile { path: host::tmpfiles(), body: TMPFILES.to_owned(), gid: ROOT, mode: 0o644 }.into(),
         dir(host::nginx_dropin().file().parent(), 0o755),
         Unit::new(host::nginx_dropin(), DROPIN.to_owned(), false, "multi-user.target").into(),
+        dir(host::tls(), 0o700),
+        dir(host::tls_trash(), 0o700),
+        dir(host::challenges(), 0o755),
+        dir(host::certbot(), 0o700),
+        ManagedFile { path: host::tls_settings(), body: templates.nginx_tls()?, gid: ROOT, mode: 0o644 }
+            .into(),
+    ];
+    all.extend(pair);
+    all.extend([
         nginx.into(),
         unit("hostkit-gc.service", GC_SERVICE, false, "multi-user.target"),
         unit("hostkit-gc.timer", GC_TIMER, true, "timers.target"),
         unit("hostkit-up.service", UP_SERVICE, true, "multi-user.target"),
-    ])
+        unit("hostkit-certificates.service", CERTIFICATES_SERVICE, false, "multi-user.target"),
+        unit("hostkit-certificates.timer", CERTIFICATES_TIMER, true, "timers.target"),
+    ]);
+    Ok(all)
 }
 
 const TMPFILES: &str = "\
@@ -244,6 +283,32 @@ ExecStart=/usr/local/bin/hostkit --quiet repair --interrupted
 
 [Install]
 WantedBy=multi-user.target
+";
+
+const CERTIFICATES_SERVICE: &str = "\
+# Managed by HostKit.
+[Unit]
+Description=HostKit: renew certificates that are due, and ask for those that are missing
+After=network-online.target nginx.service
+Wants=network-online.target
+
+[Service]
+Type=oneshot
+ExecStart=/usr/local/bin/hostkit --quiet ssl renew --due
+";
+
+const CERTIFICATES_TIMER: &str = "\
+# Managed by HostKit.
+[Unit]
+Description=HostKit: look after certificates every hour
+
+[Timer]
+OnCalendar=hourly
+RandomizedDelaySec=30min
+Persistent=true
+
+[Install]
+WantedBy=timers.target
 ";
 
 const GC_TIMER: &str = "\

@@ -7,17 +7,18 @@ use super::{
     config::HealthConfig,
     detect::Workdir,
     fpm,
+    front::{site, web_root},
     health::DRAIN,
     process::{Process, Strategy},
-    template::{Server, SiteMode, SiteVars, Templates, UnitVars},
+    template::{Templates, UnitVars},
 };
 use crate::{
     domain::{
         command::StartCommand,
-        layout::{HostPath, UnitName, host},
+        layout::{HostPath, UnitName},
         runtime::Runtime,
     },
-    resource::{Any, Health, ManagedFile, Service, Site, Timer, Unit},
+    resource::{Any, Health, ManagedFile, Service, Timer, Unit},
 };
 
 const TARGET: &str = "multi-user.target";
@@ -292,50 +293,4 @@ fn beside(spec: &ProjectSpec, process: &Process) -> Vec<Any> {
             .into()
     };
     (1..=spec.count(&process.name)).map(service).collect()
-}
-
-/// The directory that nginx serves. Files are those of the link. What php-fpm runs is named by its release:
-/// an instance that still runs the old one must not meet the code of the new one.
-fn web_root(spec: &ProjectSpec) -> Option<HostPath> {
-    let (id, launch) = spec.live.as_ref()?;
-    let release = if launch.fpm.is_some() { spec.name.release(id) } else { spec.name.app() };
-    Some(launch.web_root.as_ref().map_or_else(|| release.clone(), |below| release.join(below)))
-}
-
-fn site(spec: &ProjectSpec, templates: &Templates) -> Result<Site> {
-    let name = &spec.name;
-    let mode = match &spec.live {
-        None => SiteMode::Empty,
-        Some((_, launch)) if launch.fpm.is_some() => SiteMode::Php,
-        Some((_, launch)) if launch.exec.is_some() => SiteMode::Proxy,
-        Some(_) => SiteMode::Static,
-    };
-    let launch = spec.live.as_ref().map(|(_, launch)| launch);
-    let server = |port, backup| Server { port, backup };
-    // Whoever dies, or is not there any more, is passed over: the surge instance goes before the site
-    // does when a handover is undone, and is gone after a reboot.
-    let surging = spec.stage == Stage::Surge && matches!(mode, SiteMode::Proxy | SiteMode::Php);
-    let mut servers: Vec<Server> = surging.then(|| server(spec.port.surge(), false)).into_iter().collect();
-    servers.extend((1..=spec.webs()).map(|n| server(spec.port.instance(n), surging)));
-    let (body, fingerprint) = templates.site(&SiteVars {
-        name: name.as_str(),
-        domain: spec.domain.as_str(),
-        ipv6: spec.ipv6,
-        mode,
-        port: servers[0].port,
-        servers,
-        web_root: web_root(spec).unwrap_or_else(|| name.app()).to_string(),
-        whole: launch.is_some_and(|l| l.web_root.is_none()),
-        spa: launch.is_some_and(|l| l.spa),
-        socket: host::nginx_socket().to_string(),
-        fingerprint: String::new(),
-    })?;
-    Ok(Site {
-        name: format!("hostkit-{name}"),
-        path: name.site(),
-        link: Some(name.site_link()),
-        domain: Some(spec.domain.to_string()),
-        body,
-        fingerprint,
-    })
 }

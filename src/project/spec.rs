@@ -12,13 +12,14 @@ use super::{
     detect::Workdir,
     fpm::Fpm,
     framework::Framework,
+    front::{Certificate, Domain},
     process::{Process, Strategy},
     rails::Rails,
     schedule::Schedule,
     storage::Storage,
 };
 use crate::domain::{
-    command::StartCommand, env::EnvKey, hostname::Hostname, name::ProjectName, port::Port,
+    address::Address, command::StartCommand, env::EnvKey, hostname::Hostname, name::ProjectName, port::Port,
     release::ReleaseId, runtime::Runtime, secret::Sealed, shared_dir::SharedDir,
 };
 
@@ -130,6 +131,15 @@ pub struct ProjectSpec {
     pub port: Port,
     /// The domain it answers to.
     pub domain: Hostname,
+    /// The addresses it answers to besides.
+    #[serde(default)]
+    pub domains: Vec<Domain>,
+    /// The certificates of its own that its addresses have.
+    #[serde(default)]
+    pub certificates: BTreeMap<Address, Certificate>,
+    /// Whether the host's certificate is good for `domain`.
+    #[serde(default)]
+    pub covered: bool,
     /// The web server's account and group, which read static sites.
     pub web: (u32, u32),
     /// Whether the host speaks IPv6.

@@ -70,15 +70,64 @@ pub enum SiteMode {
     Php,
 }
 
+/// One `server` of a site.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Front {
+    /// What it answers to.
+    pub names: Vec<Name>,
+    /// Whether it speaks TLS, on port 443; otherwise it is on port 80.
+    pub tls: bool,
+    /// The directory of its own certificate; one without gets the host's.
+    pub certificate: Option<String>,
+    /// The number of that certificate: nginx reads it anew when it is another.
+    pub number: u64,
+    /// Whether visitors are sent to the same place with TLS.
+    pub secure: bool,
+    /// The name that visitors are sent to, if they are.
+    pub target: Option<String>,
+    /// The scheme of the place that they are sent to.
+    pub scheme: &'static str,
+    /// Whether browsers are told never to come without TLS again.
+    pub hsts: bool,
+}
+
+/// A name of a [`Front`].
+#[derive(Clone, Debug, Serialize)]
+pub struct Name {
+    /// The host's name, or what all the names stand under.
+    pub host: String,
+    /// Whether it is every name below `host`.
+    pub wildcard: bool,
+}
+
+/// How this nginx wants things to be said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Http2 {
+    /// With the `listen` directive: before 1.25.1.
+    #[default]
+    Listen,
+    /// With a directive of its own.
+    Directive,
+}
+
 /// An nginx site's variables.
 #[derive(Clone, Debug, Serialize)]
 pub struct SiteVars<'a> {
     /// The project.
     pub name: &'a str,
-    /// The domain it answers to.
-    pub domain: &'a str,
+    /// Every `server` there is to be.
+    pub fronts: Vec<Front>,
     /// Whether the kernel speaks IPv6.
     pub ipv6: bool,
+    /// How this nginx is told to speak HTTP/2.
+    pub http2: Http2,
+    /// Where the answers to questions of certificate authorities lie.
+    pub challenges: String,
+    /// What every `server` with a certificate of its own includes.
+    pub tls_settings: String,
+    /// Where the logs lie.
+    pub logs: String,
     /// How it answers.
     pub mode: SiteMode,
     /// The port of the first instance.
@@ -107,8 +156,22 @@ pub struct LogrotateVars<'a> {
 }
 
 /// Variables of HostKit's own part of nginx's configuration.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct NginxHostVars {
+    /// Whether the kernel speaks IPv6.
+    pub ipv6: bool,
+    /// How this nginx is told to speak HTTP/2.
+    pub http2: Http2,
+    /// Whether what nobody answers to is HostKit's on port 80; no other site may say so.
+    pub default_plain: bool,
+    /// The same on port 443.
+    pub default_tls: bool,
+    /// The directory of the certificate of all names under the base domain.
+    pub certificate: Option<String>,
+    /// The number of that certificate.
+    pub number: u64,
+    /// What every `server` with a certificate includes.
+    pub tls_settings: String,
     /// The status socket.
     pub socket: String,
     /// What the running nginx answers once it has loaded this text.
@@ -120,6 +183,7 @@ const BUILTIN: &[(&str, &str, bool)] = &[
     ("unit.service", include_str!("../../templates/unit.service"), false),
     ("nginx-site.conf", include_str!("../../templates/nginx-site.conf"), true),
     ("nginx-host.conf", include_str!("../../templates/nginx-host.conf"), true),
+    ("nginx-tls.conf", include_str!("../../templates/nginx-tls.conf"), true),
     ("logrotate", include_str!("../../templates/logrotate"), false),
 ];
 
@@ -129,6 +193,7 @@ pub struct Templates {
     nginx: Tera,
     plain: Tera,
     overridden: BTreeSet<String>,
+    http2: Http2,
 }
 
 impl Templates {
@@ -146,7 +211,7 @@ impl Templates {
         for tera in [&mut nginx, &mut plain] {
             tera.autoescape_on(vec![".conf", ".service", "logrotate"]);
         }
-        let mut all = Self { nginx, plain, overridden: BTreeSet::new() };
+        let mut all = Self { nginx, plain, overridden: BTreeSet::new(), http2: Http2::default() };
         for (name, text, for_nginx) in BUILTIN {
             let over = overrides.iter().find(|(n, _)| n == name);
             let tera = if *for_nginx { &mut all.nginx } else { &mut all.plain };
@@ -157,6 +222,16 @@ impl Templates {
             }
         }
         Ok(all)
+    }
+
+    /// The same for an nginx that is told so to speak HTTP/2.
+    pub fn speaking(self, http2: Http2) -> Self {
+        Self { http2, ..self }
+    }
+
+    /// How nginx is told to speak HTTP/2.
+    pub fn http2(&self) -> Http2 {
+        self.http2
     }
 
     /// Whether an administrator replaced this template.
@@ -184,6 +259,11 @@ impl Templates {
     /// HostKit's own part of nginx's configuration, with its fingerprint filled in.
     pub fn nginx_host(&self, vars: &NginxHostVars) -> Result<(String, String)> {
         self.marked("nginx-host.conf", |fingerprint| NginxHostVars { fingerprint, ..vars.clone() })
+    }
+
+    /// The settings of TLS.
+    pub fn nginx_tls(&self) -> Result<String> {
+        render(&self.nginx, "nginx-tls.conf", &())
     }
 
     /// Renders a text that answers its own fingerprint.
@@ -216,6 +296,9 @@ fn render(tera: &Tera, name: &str, vars: &impl Serialize) -> Result<String> {
         if given.get(used).is_none() {
             return Err(broken(name, &format!("there is no variable `{used}`")));
         }
+    }
+    if given.is_null() {
+        return tera.render(name, &tera::Context::new()).map_err(|e| broken(name, &e));
     }
     let context = tera::Context::from_serialize(vars).map_err(|e| broken(name, &e))?;
     tera.render(name, &context).map_err(|e| broken(name, &e))
@@ -251,10 +334,18 @@ fn refuse_nginx(text: &str, out: &mut dyn Write) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn site(domain: &str) -> SiteVars<'_> {
+    fn site(domain: &str) -> SiteVars<'static> {
         SiteVars {
             name: "blog",
-            domain,
+            fronts: vec![Front {
+                names: vec![Name { host: domain.into(), wildcard: false }],
+                scheme: "http",
+                ..Front::default()
+            }],
+            http2: Http2::default(),
+            challenges: "/var/lib/hostkit/acme".into(),
+            tls_settings: "/etc/nginx/x.conf".into(),
+            logs: "/var/log/projects/blog".into(),
             ipv6: true,
             mode: SiteMode::Proxy,
             port: 8001,

@@ -129,6 +129,7 @@ fn only_these_kinds_cannot_stand_alone() {
         "bucket-key",
         "bucket-swap",
         "object-store",
+        "certificate",
         "redis-user",
         "redis-swap",
         "release",

@@ -19,6 +19,7 @@ mod laws;
 mod link;
 mod log_file;
 mod object_store;
+mod pair;
 mod redis_server;
 mod redis_swap;
 mod redis_user;
@@ -54,6 +55,7 @@ pub use self::{
     link::Link,
     log_file::LogFile,
     object_store::ObjectStore,
+    pair::Pair,
     redis_server::RedisServer,
     redis_swap::RedisSwap,
     redis_user::RedisUser,
@@ -223,6 +225,7 @@ kinds! {
     bucket_swap::BucketSwap,
     daemon_secrets::DaemonSecrets,
     object_store::ObjectStore,
+    pair::Pair,
     directory::Directory,
     cache::Cache,
     env_file::EnvFile,

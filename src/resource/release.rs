@@ -29,15 +29,15 @@ impl Release {
     fn trashed_manifest(&self) -> HostPath {
         self.trash.parent().join(&format!("{}.manifest", self.trash.file_name()))
     }
+}
 
-    /// Moves an entry if it is there; fine when an earlier try has already moved it.
-    fn shift(from: &HostPath, to: &HostPath, host: &mut Host) -> Result<bool> {
-        if host.root.meta(from)?.is_none() {
-            return Ok(host.root.meta(to)?.is_some());
-        }
-        host.root.rename(from, to)?;
-        Ok(true)
+/// Moves an entry if it is there; fine when an earlier try has already moved it.
+pub(super) fn shift(from: &HostPath, to: &HostPath, host: &mut Host) -> Result<bool> {
+    if host.root.meta(from)?.is_none() {
+        return Ok(host.root.meta(to)?.is_some());
     }
+    host.root.rename(from, to)?;
+    Ok(true)
 }
 
 impl Resource for Release {
@@ -55,7 +55,7 @@ impl Resource for Release {
         if *found { State::Satisfied } else { State::Missing }
     }
     fn apply(&self, host: &mut Host) -> Result<()> {
-        if host.root.meta(&self.path)?.is_some() || Self::shift(&self.staging, &self.path, host)? {
+        if host.root.meta(&self.path)?.is_some() || shift(&self.staging, &self.path, host)? {
             return Ok(());
         }
         bail!(
@@ -65,13 +65,13 @@ impl Resource for Release {
     }
     fn restore(&self, found: &bool, host: &mut Host) -> Result<()> {
         if *found {
-            if !Self::shift(&self.trash, &self.path, host)? {
+            if !shift(&self.trash, &self.path, host)? {
                 bail!("`{}` is gone", self.path);
             }
-            Self::shift(&self.trashed_manifest(), &self.manifest, host)?;
+            shift(&self.trashed_manifest(), &self.manifest, host)?;
         } else {
-            Self::shift(&self.path, &self.trash, host)?;
-            Self::shift(&self.manifest, &self.trashed_manifest(), host)?;
+            shift(&self.path, &self.trash, host)?;
+            shift(&self.manifest, &self.trashed_manifest(), host)?;
         }
         Ok(())
     }

@@ -31,6 +31,9 @@ pub struct Site {
     pub link: Option<HostPath>,
     /// The domain it serves, if it serves one.
     pub domain: Option<String>,
+    /// What else it answers to.
+    #[serde(default)]
+    pub domains: Vec<String>,
     /// All of it.
     pub body: String,
     /// What the running nginx answers when it has loaded this text.
@@ -47,6 +50,11 @@ pub struct Found {
 }
 
 impl Site {
+    /// Everything that no other site may answer to.
+    fn claims(&self) -> Vec<&str> {
+        self.domain.iter().chain(&self.domains).map(String::as_str).collect()
+    }
+
     /// Where its link points when it is enabled.
     fn target(&self) -> Option<String> {
         self.link.as_ref().map(|_| self.path.to_string())
@@ -136,7 +144,7 @@ impl Resource for Site {
         if !changed && !host.nginx.is_loading() && self.is_loaded(wanted, host)? {
             return Ok(());
         }
-        host.nginx.load(self.domain.as_deref())?;
+        host.nginx.load(&self.claims())?;
         self.await_loaded(wanted, host)
     }
     fn restore(&self, found: &Found, host: &mut Host) -> Result<()> {
@@ -151,7 +159,7 @@ impl Resource for Site {
         if !changed && !told && self.is_loaded(wanted, host)? {
             return Ok(());
         }
-        if let Err(error) = host.nginx.load(None) {
+        if let Err(error) = host.nginx.load(&[]) {
             // Somebody else's mistake keeps nginx from loading anything; as long as it was not told
             // to, it runs what it ran before.
             return if !told && self.is_loaded(wanted, host)? { Ok(()) } else { Err(error) };
@@ -177,6 +185,7 @@ impl Resource for Site {
             path: HostPath::fixed("/etc/nginx/sites-available/hostkit-blog"),
             link: Some(HostPath::fixed("/etc/nginx/sites-enabled/hostkit-blog")),
             domain: Some("blog.example.test".into()),
+            domains: Vec::new(),
             body: "server_name hostkit-blog;\nreturn 200 \"f1\";\n".into(),
             fingerprint: "f1".into(),
         })

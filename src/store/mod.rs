@@ -6,6 +6,7 @@
     reason = "SQLite wants a path, and its copies are files"
 )]
 
+mod addresses;
 mod environment;
 mod journal;
 mod registry;
@@ -20,6 +21,7 @@ use anyhow::{Context, Result};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, backup::Backup};
 
 pub use self::{
+    addresses::Attempt,
     environment::{EnvironmentRow, SecretRow},
     journal::{OpenOperation, OperationRow, Work},
     registry::{ProjectRow, Registry, ReleaseRow, TrashRow},
@@ -30,7 +32,8 @@ use crate::{
 };
 
 /// The steps from an empty file to the schema of this version.
-const MIGRATIONS: &[&str] = &[include_str!("001.sql"), include_str!("002.sql"), include_str!("003.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("001.sql"), include_str!("002.sql"), include_str!("003.sql"), include_str!("004.sql")];
 /// How long to wait for another process's commit.
 const PATIENCE: Duration = Duration::from_secs(10);
 

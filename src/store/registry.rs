@@ -103,7 +103,7 @@ impl<'a> Registry<'a> {
             ],
         );
         written.map_err(|e| taken(e, spec))?;
-        Ok(())
+        self.answer(spec)
     }
 
     /// Writes what a project is now.
@@ -113,6 +113,7 @@ impl<'a> Registry<'a> {
             params![spec.name.as_str(), spec.port.number(), serde_json::to_string(spec)?],
         );
         written.map_err(|e| taken(e, spec))?;
+        self.answer(spec)?;
         if let Some(id) = spec.live_release() {
             self.ran_with(spec.uid, id, spec.env)?;
         }
@@ -208,7 +209,7 @@ impl<'a> Registry<'a> {
         )?;
         self.tx.execute("DELETE FROM project WHERE name = ?1", [row.spec.name.as_str()])?;
         self.tx.execute("DELETE FROM owned WHERE owner = ?1", [row.spec.name.as_str()])?;
-        Ok(())
+        self.silence(&row.spec.name)
     }
 
     /// Takes a project out of the trash.

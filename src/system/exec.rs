@@ -47,6 +47,7 @@ pub struct Tool {
     path: PathBuf,
     account: Option<(u32, u32)>,
     env: Vec<(&'static str, String)>,
+    patience: Duration,
 }
 
 /// A value of the environment may be a password.
@@ -87,7 +88,7 @@ impl Tool {
 
     /// A program that lies where `PATH` does not lead, such as one version of several.
     pub fn at(name: &'static str, path: PathBuf) -> Self {
-        Self { name, path, account: None, env: Vec::new() }
+        Self { name, path, account: None, env: Vec::new(), patience: PATIENCE }
     }
 
     /// The same program run as this account and group: in no other group, and never to become more
@@ -101,6 +102,11 @@ impl Tool {
     pub fn env(mut self, key: &'static str, value: impl Into<String>) -> Self {
         self.env.push((key, value.into()));
         self
+    }
+
+    /// The same program, that may take so long.
+    pub fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// A command with the environment and streams every program gets.
@@ -206,7 +212,7 @@ impl Tool {
         let mut command = self.command();
         command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = self.spawn(&mut command)?;
-        within(PATIENCE, child).with_context(|| format!("running `{}`", self.name))
+        within(self.patience, child).with_context(|| format!("running `{}`", self.name))
     }
 
     /// Runs it, and fails with what it said when it fails.

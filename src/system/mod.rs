@@ -7,6 +7,7 @@ pub mod accounts;
 pub mod archive;
 pub mod backup;
 pub mod build;
+pub mod certificates;
 pub mod clock;
 pub mod deploy_key;
 pub mod editor;
@@ -41,6 +42,7 @@ use crate::domain::layout::{self, HostPath};
 pub use self::{
     accounts::{Account, Accounts},
     backup::Copies,
+    certificates::Certificates,
     clock::Clock,
     firewall::Firewall,
     fs::{Attr, FileKind, Fresh, Meta, Root},
@@ -67,6 +69,8 @@ pub struct Host {
     pub systemd: Box<dyn Systemd>,
     /// The packet filter.
     pub firewall: Box<dyn Firewall>,
+    /// Certificates: where they come from, and what they say.
+    pub certificates: Box<dyn Certificates>,
     /// The web server.
     pub nginx: Box<dyn Nginx>,
     /// Redis servers.
@@ -116,6 +120,7 @@ impl Host {
             accounts: Box::new(accounts::Shadow),
             systemd: Box::new(systemd::Systemctl),
             firewall: Box::new(firewall::Nft),
+            certificates: Box::new(certificates::Programs),
             nginx: Box::new(nginx::Running),
             redis: Box::new(redis::Servers::default()),
             net: Box::new(net::Loopback),

@@ -6,7 +6,7 @@ use std::{
     collections::BTreeSet,
     fmt,
     io::{ErrorKind, Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs},
     time::{Duration, Instant},
 };
 
@@ -35,6 +35,10 @@ pub trait Net: fmt::Debug {
     fn run(&self, port: u16, script: &Script<'_>, patience: Duration) -> Result<u16>;
     /// Whether the kernel speaks IPv6.
     fn ipv6(&self) -> bool;
+    /// The addresses that a host's name leads to; none when there is no such name.
+    fn resolve(&self, name: &str) -> Result<Vec<IpAddr>>;
+    /// The addresses of this host that others can reach.
+    fn addresses(&self) -> Result<Vec<IpAddr>>;
 }
 
 /// The machine's network.
@@ -102,6 +106,27 @@ fn tables() -> Result<Vec<String>> {
 }
 
 impl Net for Loopback {
+    fn resolve(&self, name: &str) -> Result<Vec<IpAddr>> {
+        // With the dot it is never looked up below the host's own domain; files of names do not know it.
+        let look = |name: String| (name, 0_u16).to_socket_addrs();
+        let found = look(name.to_owned()).or_else(|_| look(format!("{name}.")));
+        let mut found: Vec<IpAddr> = found.into_iter().flatten().map(|at| at.ip()).collect();
+        found.sort_unstable();
+        found.dedup();
+        Ok(found)
+    }
+    fn addresses(&self) -> Result<Vec<IpAddr>> {
+        let all = nix::ifaddrs::getifaddrs().context("listing this host's addresses")?;
+        let ip = |storage: nix::sys::socket::SockaddrStorage| {
+            let v4 = storage.as_sockaddr_in().map(|at| IpAddr::V4(at.ip()));
+            v4.or_else(|| storage.as_sockaddr_in6().map(|at| IpAddr::V6(at.ip())))
+        };
+        let reachable = |at: &IpAddr| match at {
+            IpAddr::V4(at) => !at.is_loopback() && !at.is_link_local(),
+            IpAddr::V6(at) => !at.is_loopback() && !at.is_unicast_link_local(),
+        };
+        Ok(all.filter_map(|interface| interface.address.and_then(ip)).filter(reachable).collect())
+    }
     fn listener(&self, port: u16) -> Result<Option<u32>> {
         let tables = tables()?;
         let mut all = tables.iter().flat_map(|t| listeners(t));

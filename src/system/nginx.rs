@@ -40,10 +40,22 @@ pub trait Nginx: fmt::Debug {
     /// [`Self::loaded`] says may then be about to change.
     fn is_loading(&self) -> bool;
     /// Has nginx test and load the configuration on disk, and waits until no worker serves the old
-    /// one to new visitors. A configuration that nginx refuses changes nothing that runs. `domain` is
-    /// the name that has just been added: another site that claims it too is an error, though nginx
-    /// only warns.
-    fn load(&mut self, domain: Option<&str>) -> Result<()>;
+    /// one to new visitors. A configuration that nginx refuses changes nothing that runs. `domains`
+    /// are the names of the site that has changed: another site that claims one too is an error, though
+    /// nginx only warns.
+    fn load(&mut self, domains: &[&str]) -> Result<()>;
+    /// The version of the program that is installed.
+    fn version(&self) -> Result<Version>;
+}
+
+/// nginx's version: 1.22.1 is `(1, 22, 1)`.
+pub type Version = (u16, u16, u16);
+
+/// Reads `nginx version: nginx/1.22.1 (Debian)`.
+fn version(said: &str) -> Option<Version> {
+    let number = said.split_once("nginx/")?.1.split([' ', '\n']).next()?;
+    let mut parts = number.split('.').map(|part| part.parse().ok());
+    Some((parts.next()??, parts.next()??, parts.next()??))
 }
 
 /// The nginx of this machine.
@@ -70,13 +82,15 @@ impl Nginx for Running {
     fn is_up(&self) -> bool {
         master().is_ok()
     }
+    fn version(&self) -> Result<Version> {
+        let said = Tool::find("nginx", "nginx")?.output(["-v"])?.stderr;
+        version(&said).with_context(|| format!("nginx does not say its version: {}", tail(&said)))
+    }
     fn is_loading(&self) -> bool {
         layout::host::nginx_loading().as_path().exists()
     }
-    fn load(&mut self, domain: Option<&str>) -> Result<()> {
-        if let Some(domain) = domain
-            && let Some(file) = claimed(domain)?
-        {
+    fn load(&mut self, domains: &[&str]) -> Result<()> {
+        if let Some((domain, file)) = claimed(domains)? {
             return Err(conflict(domain, &file));
         }
         let nginx = Tool::find("nginx", "nginx")?;
@@ -94,7 +108,7 @@ impl Nginx for Running {
             let deadline = Instant::now() + LOADED_WITHIN;
             loop {
                 if let Some(ended) = test.take_if(|test| test.is_finished()) {
-                    verdict(&ended.join().map_err(|_| anyhow!("testing nginx's configuration"))??, domain)?;
+                    verdict(&ended.join().map_err(|_| anyhow!("testing nginx's configuration"))??, domains)?;
                 }
                 // Old workers go on accepting for about 100 ms. Until they stop, a visitor may still
                 // meet the old configuration, and what it leads to must not be taken away.
@@ -116,7 +130,7 @@ impl Nginx for Running {
 }
 
 /// What nginx's own test says of the configuration.
-fn verdict(tested: &Ran, domain: Option<&str>) -> Result<()> {
+fn verdict(tested: &Ran, domains: &[&str]) -> Result<()> {
     if !tested.status.success() {
         // It was refused by the running nginx for the same reason, so nothing is about to change.
         if tested.status.code().is_some() {
@@ -127,16 +141,13 @@ fn verdict(tested: &Ran, domain: Option<&str>) -> Result<()> {
             .next("nginx -t")
             .into());
     }
-    match domain {
-        Some(domain)
-            if tested
-                .stderr
-                .lines()
-                .any(|l| l.contains(&format!("conflicting server name \"{domain}\""))) =>
-        {
-            Err(conflict(domain, "/etc/nginx"))
-        }
-        _ => Ok(()),
+    let conflicts = |domain: &&&str| {
+        let warning = format!("conflicting server name \"{domain}\"");
+        tested.stderr.lines().any(|line| line.contains(&warning))
+    };
+    match domains.iter().find(conflicts) {
+        Some(domain) => Err(conflict(domain, "/etc/nginx")),
+        None => Ok(()),
     }
 }
 
@@ -155,33 +166,54 @@ fn conflict(domain: &str, place: &str) -> anyhow::Error {
         .into()
 }
 
-/// The file of a site that is not ours and names `domain`. Ours are told apart by the registry, which
-/// gives no domain twice. What is included from elsewhere is seen by nginx's own test.
-fn claimed(domain: &str) -> Result<Option<String>> {
-    for folder in ["/etc/nginx/sites-enabled", "/etc/nginx/conf.d"] {
-        let Ok(entries) = std::fs::read_dir(folder) else { continue };
-        for entry in entries {
-            let entry = entry.with_context(|| format!("listing `{folder}`"))?;
-            if entry.file_name().as_encoded_bytes().starts_with(b"hostkit") {
-                continue;
-            }
-            let text = std::fs::read(entry.path()).unwrap_or_default();
-            if names(&String::from_utf8_lossy(&text), domain) {
-                return Ok(Some(entry.path().display().to_string()));
-            }
+/// The first of these names that a site which is not ours has too, and its file. Ours are told apart by the
+/// registry, which gives no domain twice. What is included from elsewhere is seen by nginx's own test.
+fn claimed<'d>(domains: &[&'d str]) -> Result<Option<(&'d str, String)>> {
+    if domains.is_empty() {
+        return Ok(None);
+    }
+    for (path, text) in foreign()? {
+        if let Some(domain) = domains.iter().find(|domain| names(&text, domain)) {
+            return Ok(Some((domain, path)));
         }
     }
     Ok(None)
 }
 
+/// The sites that are not ours: their files, and what is in them.
+fn foreign() -> Result<Vec<(String, String)>> {
+    let mut all = Vec::new();
+    for folder in ["/etc/nginx/sites-enabled", "/etc/nginx/conf.d"] {
+        let Ok(entries) = std::fs::read_dir(folder) else { continue };
+        for entry in entries {
+            let entry = entry.with_context(|| format!("listing `{folder}`"))?;
+            if !entry.file_name().as_encoded_bytes().starts_with(b"hostkit") {
+                let text = std::fs::read(entry.path()).unwrap_or_default();
+                all.push((entry.path().display().to_string(), String::from_utf8_lossy(&text).into_owned()));
+            }
+        }
+    }
+    Ok(all)
+}
+
 /// Whether a `server_name` of this configuration text is `domain`.
 fn names(text: &str, domain: &str) -> bool {
-    let plain: String = text.lines().flat_map(|l| [l.split('#').next().unwrap_or(""), "\n"]).collect();
-    plain.split([';', '{', '}']).any(|directive| {
-        let mut words = directive.split_ascii_whitespace();
-        words.next() == Some("server_name")
-            && words.any(|word| word.trim_matches(['"', '\'']).eq_ignore_ascii_case(domain))
+    directives(text).iter().any(|words| {
+        let mut words = words.iter();
+        words.next().is_some_and(|first| first == "server_name")
+            && words.any(|word| word.eq_ignore_ascii_case(domain))
     })
+}
+
+/// The directives of a configuration text, each with its words; blocks are not told apart. Good enough to
+/// find what is said, not to find out what holds.
+pub fn directives(text: &str) -> Vec<Vec<String>> {
+    let plain: String = text.lines().flat_map(|l| [l.split('#').next().unwrap_or(""), "\n"]).collect();
+    let words = |directive: &str| -> Vec<String> {
+        let words = directive.split_ascii_whitespace();
+        words.map(|word| word.trim_matches(['"', '\'']).to_owned()).collect()
+    };
+    plain.split([';', '{', '}']).map(words).filter(|words| !words.is_empty()).collect()
 }
 
 /// The workers of `master` that accept connections.
@@ -215,7 +247,14 @@ fn master() -> Result<Pid> {
 
 #[cfg(test)]
 mod tests {
-    use super::names;
+    use super::{names, version};
+
+    #[test]
+    fn the_version_is_read_however_the_distribution_decorates_it() {
+        assert_eq!(version("nginx version: nginx/1.22.1\n"), Some((1, 22, 1)));
+        assert_eq!(version("nginx version: nginx/1.18.0 (Ubuntu)\n"), Some((1, 18, 0)));
+        assert_eq!(version("nginx: not found"), None);
+    }
 
     #[test]
     fn a_foreign_site_that_names_the_domain_is_seen_before_nginx_is_told() {

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use jiff::Timestamp;
 
-use super::{backup, database, doom, redis, storage};
+use super::{backup, certificates, database, doom, redis, storage};
 use crate::{
     domain::{layout::host, release::ReleaseId},
     event::Event,
@@ -57,6 +57,7 @@ pub fn collect(session: &mut Session<'_>) -> Result<usize> {
         session.ui.emit(Event::Warned { message: &message });
         0
     });
+    gone += certificates::collect(session)?;
     for trash in [host::home_trash(), host::log_trash()] {
         for entry in session.host.root.list(&trash)? {
             let Some(owner) = spare(&entry, &known) else { continue };

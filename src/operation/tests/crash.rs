@@ -96,7 +96,9 @@ fn similar(now: &Snapshot, other: &Snapshot, name: &str, when: &str) {
 #[test]
 fn dying_anywhere_leaves_the_world_as_before_or_as_it_was_to_become() {
     let mut points = 0;
-    for (name, setup, act) in OPERATIONS.iter().chain(super::redis::ACTS).chain(super::storage::ACTS) {
+    for (name, setup, act) in
+        OPERATIONS.iter().chain(super::redis::ACTS).chain(super::front::ACTS).chain(super::storage::ACTS)
+    {
         let base = Scene::after(setup);
         let (before, after) = (base.snapshot(), after(&base, *act));
         for n in 1.. {
@@ -156,7 +158,9 @@ fn dying_again_while_recovering_changes_nothing_about_that() {
 
 #[test]
 fn a_dry_run_crosses_no_effect_and_leaves_no_trace() {
-    for (name, setup, act) in OPERATIONS.iter().chain(super::redis::ACTS).chain(super::storage::ACTS) {
+    for (name, setup, act) in
+        OPERATIONS.iter().chain(super::redis::ACTS).chain(super::front::ACTS).chain(super::storage::ACTS)
+    {
         let base = Scene::after(setup);
         let (before, wire) = (base.snapshot(), Tripwire::default());
         base.act_wired(wire.clone(), Mode::DryRun, act).unwrap();

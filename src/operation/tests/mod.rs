@@ -7,6 +7,7 @@ mod crash;
 mod damaged;
 mod database;
 mod environment;
+mod front;
 mod handover;
 mod last_backup;
 mod offsite;

@@ -165,6 +165,7 @@ impl Scene {
         state.known.clear();
         state.jobs.clear();
         state.timers.clear();
+        state.certified = 0;
         // What nobody can have back any more, and `gc` comes for.
         if let Some(cluster) = &mut state.postgres {
             cluster.roles.retain(|name, _| !name.contains("_gone_"));
@@ -255,6 +256,7 @@ fn walk(root: &Path, at: &Path, into: &mut BTreeMap<String, String>) {
             "/run/hostkit/vouched:",
             "/var/lib/hostkit/",
             "/home/.hostkit-trash/",
+            "/etc/hostkit/tls/.",
             "/var/log/projects/.trash/",
         ];
         // A key that was taken away is kept aside, as in a trash.
@@ -315,7 +317,12 @@ pub(super) fn wish(name: &str) -> Wish {
 
 /// A host for projects below `example.test`, with this object store.
 pub(super) fn setup(store: Option<HostPath>) -> Setup {
-    Setup { base_domain: Some("example.test".parse().unwrap()), takeover: Takeover::Unused, store }
+    Setup {
+        base_domain: Some("example.test".parse().unwrap()),
+        takeover: Takeover::Unused,
+        store,
+        ..Setup::default()
+    }
 }
 /// Gives the host an object store of its own.
 pub(super) fn stored(session: &mut Session<'_>) -> Result<()> {
@@ -406,6 +413,10 @@ pub(super) fn written(session: &mut Session<'_>) -> Result<()> {
     let who = database::login(session, &spec)?;
     let question = Question { sql: "INSERT INTO t VALUES (1)".into(), limit: 1, write: true };
     session.host.postgres.ask(&who, &question).map(drop)
+}
+/// Provisions a project of this name, without services.
+pub(super) fn provision_named(session: &mut Session<'_>, name: &str) -> Result<()> {
+    provision(session, &Wish { database: false, redis: None, ..wish(name) }).map(drop)
 }
 pub(super) fn provisioned_bare(session: &mut Session<'_>) -> Result<()> {
     provision(session, &Wish { database: false, redis: None, ..wish("blog") }).map(drop)

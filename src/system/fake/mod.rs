@@ -2,6 +2,7 @@
 //! with the originals' words. Files are real, under another root.
 
 mod accounts;
+pub mod certificates;
 mod clock;
 mod copies;
 mod firewall;
@@ -71,6 +72,18 @@ pub struct State {
     /// HostKit's table of the packet filter.
     #[serde(default)]
     pub firewall: Option<String>,
+    /// What names lead to.
+    #[serde(default)]
+    pub names: BTreeMap<String, std::net::IpAddr>,
+    /// What the certificate authority says instead of giving certificates.
+    #[serde(default)]
+    pub refusal: Option<String>,
+    /// Whether visitors believe its certificates.
+    #[serde(default)]
+    pub believed: bool,
+    /// How many certificates it has given.
+    #[serde(default)]
+    pub certified: u32,
     /// Whether nginx is down.
     pub nginx_down: bool,
     /// Running Redis servers by unit.
@@ -173,6 +186,7 @@ impl World {
             accounts: Box::new(fake()),
             systemd: Box::new(fake()),
             firewall: Box::new(fake()),
+            certificates: Box::new(fake()),
             nginx: Box::new(fake()),
             redis: Box::new(fake()),
             net: Box::new(fake()),

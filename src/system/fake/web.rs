@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr},
     time::Duration,
 };
 
@@ -10,8 +11,11 @@ use anyhow::{Context, Result, bail};
 use super::Fake;
 use crate::{
     domain::fault::{Code, Fault},
-    system::{Net, Nginx, Script},
+    system::{Net, Nginx, Script, nginx::Version},
 };
+
+/// The fake host's address.
+pub(super) const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
 
 impl Fake {
     /// What is on disk for nginx to load.
@@ -55,10 +59,13 @@ impl Nginx for Fake {
     fn is_up(&self) -> bool {
         !self.world.state().nginx_down
     }
+    fn version(&self) -> Result<Version> {
+        Ok((1, 22, 1))
+    }
     fn is_loading(&self) -> bool {
         self.path("run/hostkit/nginx-loading").exists()
     }
-    fn load(&mut self, _domain: Option<&str>) -> Result<()> {
+    fn load(&mut self, _domains: &[&str]) -> Result<()> {
         if self.world.state().nginx_down {
             bail!(Fault::new(Code::ServiceDown, "nginx is not running").next("systemctl start nginx"));
         }
@@ -111,5 +118,11 @@ impl Net for Fake {
     }
     fn ipv6(&self) -> bool {
         true
+    }
+    fn resolve(&self, name: &str) -> Result<Vec<IpAddr>> {
+        Ok(self.world.state().names.get(name).copied().into_iter().collect())
+    }
+    fn addresses(&self) -> Result<Vec<IpAddr>> {
+        Ok(vec![HERE])
     }
 }
