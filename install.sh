@@ -12,7 +12,7 @@ export LC_ALL PATH
 BIN=/usr/local/bin/hostkit
 SHARE=/usr/local/share
 PACKAGES='nginx sudo ca-certificates curl git tar logrotate openssh-server
-          python3 python3-venv nodejs postgresql redis-server nftables'
+          python3 python3-venv nodejs postgresql redis-server nftables certbot openssl'
 NEEDED_MB=1024
 
 usage() {
@@ -323,6 +323,8 @@ check_purge() {
 
 HOST_FILES='/etc/nginx/conf.d/hostkit.conf /etc/systemd/system/nginx.service.d/hostkit.conf'
 HOST_FILES="$HOST_FILES /etc/systemd/system/hostkit-gc.service /etc/systemd/system/hostkit-gc.timer"
+HOST_FILES="$HOST_FILES /etc/systemd/system/hostkit-certificates.service"
+HOST_FILES="$HOST_FILES /etc/systemd/system/hostkit-certificates.timer"
 HOST_FILES="$HOST_FILES /etc/systemd/system/redis-server.service.d/hostkit.conf"
 HOST_FILES="$HOST_FILES /etc/tmpfiles.d/hostkit.conf /etc/hostkit /run/hostkit /var/lib/hostkit"
 
@@ -346,11 +348,11 @@ purge() {
 # Without the program the timer would only fail.
 remove_timer() {
     [ -d /run/systemd/system ] || return 0
-    systemctl disable --quiet --now hostkit-gc.timer 2>/dev/null || :
+    systemctl disable --quiet --now hostkit-gc.timer hostkit-certificates.timer 2>/dev/null || :
 }
 
 uninstall_steps() {
-    step "stop the timer that empties the trash: hostkit-gc.timer" remove_timer
+    step "stop the timers: hostkit-gc.timer, hostkit-certificates.timer" remove_timer
     step "remove $BIN" rm -f "$BIN"
     step "remove completions: $(bash_completion) $(zsh_completion) $(fish_completion)" remove_completions
     step "remove the manual: $SHARE/man/man1/hostkit*.1" remove_manual

@@ -341,7 +341,7 @@ fn gone_back(outcome: Outcome, swapped: &Swapped, took: Duration) -> Answer {
         None => String::new(),
     };
     let seconds = took.as_secs_f64();
-    let text = format!("Live again  http://{domain}  {release}{env}{past}  after {seconds:.1} s");
+    let text = format!("Live again  {url}  {release}{env}{past}  after {seconds:.1} s");
     let mut answer = Answer::new(text, data).outcome(outcome);
     if let Some(safety) = database.as_ref().and_then(|restored| restored.safety.as_ref()) {
         let back =

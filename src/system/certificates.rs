@@ -16,6 +16,9 @@ use crate::domain::{
 /// How long an authority may take to look at a domain and to answer.
 const PATIENCE: Duration = Duration::from_secs(180);
 
+/// How often to ask an authority that rejects nonces.
+const NONCES: u32 = 4;
+
 /// The certificate authority that is asked, and how.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Authority {
@@ -109,9 +112,16 @@ impl Certificates for Programs {
                 words.push(host::challenges().to_string());
             }
         }
-        let ran = Self::certbot(authority)?.output(&words)?;
-        if !ran.status.success() {
-            bail!(refused(address, &ran));
+        let mut tries = NONCES;
+        loop {
+            let ran = Self::certbot(authority)?.output(&words)?;
+            tries -= 1;
+            if ran.status.success() {
+                break;
+            }
+            if tries == 0 || !is_nonce(&ran) {
+                bail!(refused(address, &ran));
+            }
         }
         let place = Self::own_copy(address);
         let read = |name: &str| {
@@ -199,6 +209,12 @@ impl Certificates for Programs {
         words.extend(["--resolve".to_owned(), format!("{host}:443:127.0.0.1"), format!("https://{host}/")]);
         Ok(Tool::find("curl", "curl")?.output(&words)?.status.success())
     }
+}
+
+/// Whether an authority rejected the number that every request carries once. certbot tries again once by
+/// itself, and then some of its versions trip over what they want to say.
+fn is_nonce(ran: &Ran) -> bool {
+    ["badNonce", "can't set attribute"].iter().any(|sign| ran.stderr.contains(sign))
 }
 
 /// The certificates of a chain.

@@ -24,6 +24,8 @@ const GARAGE: &str = "vps-garage";
 const TOOLS: &str = "vps-tools";
 /// What Python's applications reach their data with, over the packages.
 const CLIENTS: &str = "vps-clients";
+/// A certificate authority, over the packages.
+const AUTHORITY: &str = "vps-authority";
 /// The setting that names another version of PostgreSQL than the distribution's.
 const OTHER_POSTGRES: &str = "HOSTKIT_POSTGRES";
 
@@ -62,6 +64,7 @@ pub(crate) struct Extras {
     pub(crate) tools: bool,
     pub(crate) clients: bool,
     pub(crate) limits: bool,
+    pub(crate) authority: bool,
 }
 
 /// Boots a server with the program installed, and with what else is wanted.
@@ -81,8 +84,12 @@ pub(crate) fn boot(binary: &Path, extras: Extras) -> Server {
         prepare_garage();
         layers.push(GARAGE);
     }
+    if extras.authority {
+        prepare_over_packages(AUTHORITY, b"set -eux\napt-get update -qq\napt-get install -y -qq pebble\n");
+        layers.push(AUTHORITY);
+    }
     if extras.tools {
-        prepare_tools();
+        prepare_over_packages(TOOLS, &read(&root().join("tests/vps/inside/tools.sh")));
         layers.push(TOOLS);
     }
     let (clients, installed) = (over(CLIENTS), over(INSTALLED));
@@ -94,21 +101,21 @@ pub(crate) fn boot(binary: &Path, extras: Extras) -> Server {
     Server::up_with(if extras.limits { &["--limits"] } else { &[] }, &layers)
 }
 
-fn prepare_tools() {
+/// Makes the layer `name` over the packages, with this script.
+fn prepare_over_packages(name: &str, script: &[u8]) {
     // Several tests begin at once.
     static MAKING: Mutex<()> = Mutex::new(());
     let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
-    let script = read(&root().join("tests/vps/inside/tools.sh"));
     let packages = key(&[&read(&root().join("install.sh"))]);
-    let whole = key(&[packages.as_bytes(), &script]);
-    if server::has_layer(TOOLS, &whole) {
+    let whole = key(&[packages.as_bytes(), script]);
+    if server::has_layer(name, &whole) {
         return;
     }
-    eprintln!("installing tools into the layer `{TOOLS}` (once)");
+    eprintln!("making the layer `{name}` (once)");
     let server = Server::up(&[PACKAGES]);
-    let left = server.run(&["sh", "-s"].map(str::to_owned), script);
-    assert!(left.status.success(), "installing tools: {}", String::from_utf8_lossy(&left.stderr));
-    server.save(TOOLS, &whole);
+    let left = server.run(&["sh", "-s"].map(str::to_owned), script.to_vec());
+    assert!(left.status.success(), "making `{name}`: {}", String::from_utf8_lossy(&left.stderr));
+    server.save(name, &whole);
 }
 
 fn prepare_clients(layer: &str) {

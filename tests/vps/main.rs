@@ -35,6 +35,7 @@ mod database;
 mod environment;
 mod failing;
 mod foreign;
+mod front;
 mod git;
 mod handover;
 mod hostile;

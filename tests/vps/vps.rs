@@ -70,6 +70,12 @@ impl Builder {
         self
     }
 
+    /// A certificate authority, installed and not running.
+    pub(crate) fn authority(mut self) -> Self {
+        self.extras.authority = true;
+        self
+    }
+
     /// What applications of all kinds are made with.
     pub(crate) fn tools(mut self) -> Self {
         self.extras.tools = true;
