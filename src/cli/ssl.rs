@@ -267,15 +267,11 @@ impl Verb for ImportArgs {
         let read = |path: &OsString| read_as(READ, cx.absolute(path).as_os_str(), &caller, LONGEST);
         let (chain, key) = (read(&self.chain)?, read(&self.key)?);
         let supply = Supply::Files(&chain, &key);
-        match (&self.name, &self.domain) {
-            (Some(name), Some(domain)) => {
-                let (outcome, _) = cx.session(Mode::Run, |session| certify(session, name, domain, supply))?;
-                Ok(got(std::slice::from_ref(domain), outcome, name.as_str()))
-            }
-            _ => {
-                let (outcome, address) = cx.session(Mode::Run, |session| certify_host(session, supply))?;
-                Ok(got(&[address], outcome, "every project under it"))
-            }
+        if let (Some(name), Some(domain)) = (&self.name, &self.domain) {
+            let (outcome, _) = cx.session(Mode::Run, |session| certify(session, name, domain, supply))?;
+            return Ok(got(std::slice::from_ref(domain), outcome, name.as_str()));
         }
+        let (outcome, address) = cx.session(Mode::Run, |session| certify_host(session, supply))?;
+        Ok(got(&[address], outcome, "every project under it"))
     }
 }

@@ -46,7 +46,7 @@ const DAY: SignedDuration = SignedDuration::from_hours(24);
 const REST: SignedDuration = SignedDuration::from_hours(1);
 /// How long after it was due a certificate is known not to renew itself.
 /// How long somebody else may work on a project that a certificate has come for.
-const AT_WORK: std::time::Duration = std::time::Duration::from_secs(900);
+const AT_WORK: std::time::Duration = std::time::Duration::from_mins(15);
 const LATE: i64 = 2 * 86_400;
 /// How much of its life must be left of one that nobody but the administrator renews, in seconds.
 const SOON: i64 = 30 * 86_400;

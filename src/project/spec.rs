@@ -122,6 +122,7 @@ pub struct Injected {
 
 /// All that is needed to make a project.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that have nothing to do with each other")]
 pub struct ProjectSpec {
     /// Its name.
     pub name: ProjectName,

@@ -14,7 +14,7 @@ use crate::domain::{
 };
 
 /// How long an authority may take to look at a domain and to answer.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// How often to ask an authority that rejects nonces.
 const NONCES: u32 = 4;

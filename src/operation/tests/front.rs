@@ -143,7 +143,7 @@ fn a_certificate_is_used_and_only_what_is_seen_to_be_believed_is_insisted_on() {
     scene.act(|s| withdraw(s, &blog(), &address("blog.example.org"), true).map(drop)).unwrap();
     assert!(!scene.site().contains("443"));
     assert!(!scene.real("/etc/hostkit/tls/blog.example.org").exists());
-    assert!(scene.act(|s| collect(s)).unwrap() > 0, "what was taken away goes");
+    assert!(scene.act(collect).unwrap() > 0, "what was taken away goes");
 }
 
 #[test]
