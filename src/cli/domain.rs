@@ -58,9 +58,9 @@ impl Verb for AddArgs {
     const NAME: &'static str = "domain add";
     const POLICY: Policy = Policy::Owner;
     const EXAMPLES: &'static [&'static str] = &[
-        "hostkit domain add blog example.com --redirect-www --skip-dns",
-        "hostkit domain add blog old.example.com --redirect-to example.com --skip-dns",
-        "hostkit domain add blog example.net --dry-run --skip-dns",
+        "hostkit domain add blog example.com --redirect-www",
+        "hostkit domain add blog old.example.com --redirect-to example.com",
+        "hostkit domain add blog example.net --skip-dns",
     ];
 
     fn project(&self) -> Option<&ProjectName> {

@@ -429,6 +429,10 @@ impl ProjectName {
     pub fn release_unit(&self) -> UnitName {
         UnitName(format!("hostkit-{self}_release.service"))
     }
+    /// What nginx answered for it. The distribution rotates it with nginx's own.
+    pub fn access_log(&self) -> HostPath {
+        HostPath::fixed("/var/log/nginx").join(&format!("hostkit-{self}.log"))
+    }
     /// Its nginx site.
     pub fn site(&self) -> HostPath {
         HostPath::fixed("/etc/nginx/sites-available").join(&format!("hostkit-{self}"))

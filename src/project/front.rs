@@ -212,7 +212,7 @@ pub(super) fn site(spec: &ProjectSpec, templates: &Templates) -> Result<Site> {
         http2: templates.http2(),
         challenges: host::challenges().to_string(),
         tls_settings: host::tls_settings().to_string(),
-        logs: name.logs().to_string(),
+        access_log: name.access_log().to_string(),
         mode,
         port: servers[0].port,
         servers,

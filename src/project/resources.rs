@@ -25,6 +25,8 @@ use crate::{
 };
 
 const ROOT: u32 = 0;
+/// The group that may read the logs of the host; the distribution gives it this number.
+const ADM: u32 = 4;
 
 /// A project, in the order it goes up.
 pub fn project_resources(spec: &ProjectSpec, templates: &Templates) -> Result<Vec<Any>> {
@@ -45,10 +47,12 @@ pub fn project_resources(spec: &ProjectSpec, templates: &Templates) -> Result<Ve
     if spec.deploy_key {
         all.push(KeyFile { path: spec.name.deploy_key(spec.uid), gid: ROOT }.into());
     }
-    let logs = ["app.log", "error.log", "access.log"].map(|log| spec.name.logs().join(log));
+    let logs = ["app.log", "error.log"].map(|log| spec.name.logs().join(log));
     for path in logs.into_iter().chain(spec.surges().then(|| runs::surge_log(spec))) {
-        all.push(LogFile { path, gid: spec.uid }.into());
+        all.push(LogFile { path, uid: ROOT, gid: spec.uid }.into());
     }
+    // Where nginx logs: a site whose log has no directory would keep nginx from starting.
+    all.push(LogFile { path: spec.name.access_log(), uid: spec.web.0, gid: ADM }.into());
     all.push(logrotate(spec, templates)?.into());
     all.extend(spec.kept.iter().map(|id| release(&spec.name, spec.uid, id).into()));
     if let Some((id, launch)) = &spec.live {

@@ -126,8 +126,8 @@ pub struct SiteVars<'a> {
     pub challenges: String,
     /// What every `server` with a certificate of its own includes.
     pub tls_settings: String,
-    /// Where the logs lie.
-    pub logs: String,
+    /// Where its answers are logged.
+    pub access_log: String,
     /// How it answers.
     pub mode: SiteMode,
     /// The port of the first instance.
@@ -345,7 +345,7 @@ mod tests {
             http2: Http2::default(),
             challenges: "/var/lib/hostkit/acme".into(),
             tls_settings: "/etc/nginx/x.conf".into(),
-            logs: "/var/log/projects/blog".into(),
+            access_log: "/var/log/nginx/hostkit-blog.log".into(),
             ipv6: true,
             mode: SiteMode::Proxy,
             port: 8001,

@@ -19,7 +19,10 @@ const MODE: u32 = 0o640;
 pub struct LogFile {
     /// Where it lies.
     pub path: HostPath,
-    /// The group that may read it; the owner is root.
+    /// Whose it is: root's, unless a daemon that runs as somebody else makes it anew.
+    #[serde(default)]
+    pub uid: u32,
+    /// The group that may read it.
     pub gid: u32,
 }
 
@@ -34,7 +37,7 @@ pub struct Found {
 
 impl LogFile {
     fn attr(&self) -> Attr {
-        Attr { uid: 0, gid: self.gid, mode: MODE }
+        Attr { uid: self.uid, gid: self.gid, mode: MODE }
     }
 }
 
@@ -60,7 +63,8 @@ impl Resource for LogFile {
             Some(f) if !f.file => State::Differs("is not a file".into()),
             Some(f) if (Attr { uid: f.uid, gid: f.gid, mode: f.mode }) == self.attr() => State::Satisfied,
             Some(f) => {
-                State::Differs(format!("mode {:04o} {}:{} → {MODE:04o} 0:{}", f.mode, f.uid, f.gid, self.gid))
+                let Self { uid, gid, .. } = self;
+                State::Differs(format!("mode {:04o} {}:{} → {MODE:04o} {uid}:{gid}", f.mode, f.uid, f.gid))
             }
         }
     }
@@ -79,6 +83,6 @@ impl Resource for LogFile {
     }
     #[cfg(test)]
     fn sample() -> Option<Self> {
-        Some(Self { path: HostPath::fixed("/var/log/sample.log"), gid: 2000 })
+        Some(Self { path: HostPath::fixed("/var/log/sample.log"), uid: 0, gid: 2000 })
     }
 }

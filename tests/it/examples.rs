@@ -20,13 +20,28 @@ const ASK: &[&str] = &[
     "hostkit secrets set blog API_KEY",
 ];
 /// What names a process that the project of the examples lacks.
-const LACKS: &[&str] = &["hostkit scale api web=2 worker=4"];
+const LACKS: &[&str] = &[
+    "hostkit scale api web=2 worker=4",
+    "hostkit domain add blog old.example.com --redirect-to example.com",
+    "hostkit ssl import blog example.com --chain fullchain.pem --key privkey.pem",
+];
 /// What ends otherwise because of what the project has or does: a bucket of its own, no build.
 const HAS: &[&str] = &["hostkit storage attach", "hostkit rollback blog --with-db", "hostkit builds cancel"];
 /// What looks for work in a unit of its own, or for what it has written, and there are no units here.
-const NOWHERE: &[&str] = &["hostkit attach blog", "hostkit builds log blog"];
+const NOWHERE: &[&str] = &[
+    "hostkit attach blog",
+    "hostkit builds log blog",
+    "hostkit domain remove blog example.com",
+    "hostkit domain show blog example.com",
+    "hostkit ssl provision blog example.com",
+    "hostkit ssl revoke blog example.com",
+];
 /// What asks a provider whom nobody plays here, or needs a program that is not there.
-const REFUSED: &[&str] = &["hostkit backup target --endpoint", "hostkit deploy blog --git"];
+const REFUSED: &[&str] = &[
+    "hostkit backup target --endpoint",
+    "hostkit deploy blog --git",
+    "hostkit domain add blog example.com",
+];
 /// What does not end by itself.
 const ENDLESS: &[&str] = &["hostkit logs api -f"];
 /// How `Scene` shows a release that an example names.

@@ -94,6 +94,8 @@ fn nginx_accepts_the_sites() {
     let mut here = |path: std::path::PathBuf| {
         // The status socket is opened while testing, and a real one must not be in the way.
         let text = fs::read_to_string(&path).unwrap().replace("/run/hostkit/", &format!("{at}/"));
+        let text = text.replace("include /etc/", &format!("include {at}/etc/"));
+        let text = text.replace("access_log /var/", &format!("access_log {at}/var/"));
         fs::write(&path, text).unwrap();
         sites.push_str(&format!("include {};\n", path.display()));
     };

@@ -131,8 +131,9 @@ fn few_processes_are_started_and_systemd_is_never_reloaded() {
     // In this process, where they can be counted.
     count(&vps, &["--foreground", "deploy", "blog", "--source", "/root/v1"]).report("first deploy", 6);
     // A handover: two starts, a stop and two loads of nginx, so that nobody waits; and a look at what systemd
-    // has. With the reader of the source, and the timer that watches the new release, it is two more.
-    count(&vps, &["--foreground", "deploy", "blog", "--source", "/root/v2"]).report("deploy", 8);
+    // has. With the reader of the source, the timer that watches the new release, and asking Node for its version,
+    // it is three more.
+    count(&vps, &["--foreground", "deploy", "blog", "--source", "/root/v2"]).report("deploy", 9);
     count(&vps, &["--foreground", "rollback", "blog"]).report("rollback", 6);
     vps.expect_answer("blog", "Version 1");
     count(&vps, &["provision", "shop", "--static"]).report("provision of a static site", 9);

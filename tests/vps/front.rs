@@ -138,7 +138,7 @@ fn names_under_the_base_domain_share_one_certificate_and_unknown_names_get_nothi
     vps.hostkit(["provision", "later", "--static"]).ok().says(&format!("https://later.{DOMAIN}"));
     vps.hostkit(["project", "delete", "later", "--confirm", "later"]).ok();
     vps.expect_healthy();
-    vps.sh("tail -n 1 /var/log/projects/site/access.log | python3 -m json.tool").ok().says("\"status\": 404");
+    vps.sh("tail -n 1 /var/log/nginx/hostkit-site.log | python3 -m json.tool").ok().says("\"status\": 404");
 }
 
 #[test]

@@ -130,6 +130,7 @@ impl World {
             "etc/systemd/system/redis-server.service.d",
             "etc/nginx/sites-available",
             "etc/nginx/sites-enabled",
+            "var/log/nginx",
             "etc/nginx/conf.d",
             "etc/logrotate.d",
             "etc/redis",
