@@ -37,11 +37,8 @@ const NOWHERE: &[&str] = &[
     "hostkit ssl revoke blog example.com",
 ];
 /// What asks a provider whom nobody plays here, or needs a program that is not there.
-const REFUSED: &[&str] = &[
-    "hostkit backup target --endpoint",
-    "hostkit deploy blog --git",
-    "hostkit domain add blog example.com",
-];
+const REFUSED: &[&str] =
+    &["hostkit backup target --endpoint", "hostkit deploy blog --git", "hostkit domain add blog example.com"];
 /// What does not end by itself.
 const ENDLESS: &[&str] = &["hostkit logs api -f"];
 /// How `Scene` shows a release that an example names.

@@ -88,7 +88,7 @@ fn certificates_are_had_used_renewed_and_called_back() {
     let left = vps.sh("ls /etc/hostkit/tls").ok().stdout;
     assert_eq!(left.trim(), format!("blog.{DOMAIN}"), "only the certificate of its own address is left");
     vps.sh("nginx -t").ok();
-    vps.expect_answer("blog", "Version 1");
+    visit(&vps, &format!("https://blog.{DOMAIN}/"), &[]).says("Version 1");
 }
 
 /// Makes the certificate of a domain as old as one that is long due.
@@ -188,6 +188,7 @@ printf 'subjectAltName=DNS:mine.test' >names
 openssl x509 -req -in mine.csr -signkey mine.test.key -days -1 -extfile names -out old.pem 2>/dev/null || \
     faketime 2>/dev/null || openssl x509 -req -in mine.csr -signkey mine.test.key -days 0 -extfile names -out old.pem";
     vps.sh(make).ok();
+    vps.write("/root/empty.pem", "");
     vps.hostkit(["domain", "add", "blog", "mine.test", "--skip-dns"]).ok();
     let import = |chain: &str, key: &str| {
         let (chain, key) = (format!("/root/{chain}"), format!("/root/{key}"));
@@ -199,7 +200,7 @@ openssl x509 -req -in mine.csr -signkey mine.test.key -days -1 -extfile names -o
         ("disorder.pem", "mine.test.key"),
         ("old.pem", "mine.test.key"),
         ("mine.test.key", "mine.test.key"),
-        ("/dev/null", "mine.test.key"),
+        ("empty.pem", "mine.test.key"),
     ] {
         import(chain, key).refused(3, "INVALID_CERTIFICATE");
     }
