@@ -145,13 +145,8 @@ pub fn certify_host(session: &mut Session<'_>, supply: Supply<'_>) -> Result<(Ou
 /// Has every site under the base domain speak TLS for which the host's certificate is good.
 fn cover(session: &mut Session<'_>) -> Result<()> {
     for row in session.store.projects()? {
-        let covered = covers(session, &row.spec.domain)?;
-        if row.spec.covered == covered {
-            continue;
-        }
-        let _held = session.enter(row.spec.name.as_str(), "certificate")?;
-        let spec = ProjectSpec { covered, ..session.project(&row.spec.name)?.spec };
-        change(session, "certificate", &spec)?;
+        // Whoever works on a project sees to it.
+        let _held = wait_in(session, row.spec.name.as_str())?;
     }
     Ok(())
 }
@@ -217,6 +212,11 @@ pub(super) fn change(session: &mut Session<'_>, verb: &'static str, spec: &Proje
 
 /// Takes away what [`change`] has left because it died.
 pub(super) fn tidy(session: &mut Session<'_>, spec: &ProjectSpec) -> Result<()> {
+    if spec.covered != covers(session, &spec.domain)? {
+        let owned = session.store.owned(spec.name.as_str())?;
+        recover_site(session, spec, &owned)?;
+        session.recovered += 1;
+    }
     let owned = session.store.owned(spec.name.as_str())?;
     let pairs = owned.iter().filter(|r| matches!(r, Any::Pair(_))).count();
     if pairs <= spec.certificates.len() {
@@ -235,6 +235,26 @@ pub(super) fn tidy(session: &mut Session<'_>, spec: &ProjectSpec) -> Result<()> 
         registry.own(spec.name.as_str(), kept.iter())
     })?;
     session.recovered += 1;
+    Ok(())
+}
+
+/// Has a site speak TLS, or not, as the host's certificate has it; of a project that whoever got or lost the
+/// certificate did not come to any more.
+fn recover_site(session: &mut Session<'_>, spec: &ProjectSpec, owned: &[Any]) -> Result<()> {
+    let spec = ProjectSpec { covered: !spec.covered, ..spec.clone() };
+    let is_site = |r: &&Any| matches!(r, Any::Site(_));
+    let site: Vec<Any> = session.wanted(&spec)?.iter().filter(is_site).cloned().collect();
+    let plan = Plan::between(
+        owned.iter().filter(is_site).cloned().collect(),
+        site.clone(),
+        Foreign::Refuse,
+        &session.host,
+    )?;
+    let all: Vec<Any> = owned.iter().map(|r| if is_site(&r) { site[0].clone() } else { r.clone() }).collect();
+    session.carry_out(spec.name.as_str(), "certificate", &plan, |registry| {
+        registry.put_project(&spec)?;
+        registry.own(spec.name.as_str(), all.iter())
+    })?;
     Ok(())
 }
 

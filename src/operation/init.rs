@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::{
     certificates, database,
@@ -21,7 +21,10 @@ use crate::{
     plan::{Foreign, Plan},
     project::{HostFront, front::Certificate, host_resources, storage::store_resources, template::Http2},
     resource::{Any, Link, ManagedFile},
-    system::{certificates::Authority, nginx::directives},
+    system::{
+        certificates::Authority,
+        nginx::{Version, directives},
+    },
 };
 
 /// The domain that projects stand under until the administrator names one: it always leads here.
@@ -82,6 +85,17 @@ pub fn init(session: &mut Session<'_>, setup: &Setup) -> Result<(Outcome, Host)>
         taken: taken(session)?,
         certificate: certificate.clone(),
     };
+    if front.certificate.is_some() && front.taken.contains(&443) {
+        bail!(
+            Fault::new(
+                Code::Foreign,
+                "a certificate for all names under the base domain needs the default server on port 443, of \
+                 nginx 1.19.4 or later; another site is it, or nginx is older"
+            )
+            .next("grep -rn default_server /etc/nginx")
+            .next("nginx -v")
+        );
+    }
     let mut wanted = host_resources(&session.templates, &front)?;
     // Before the site that has nginx load it.
     let at = wanted.iter().position(|r| matches!(r, Any::Site(_))).unwrap_or_default();
@@ -168,6 +182,9 @@ pub fn spoken(setting: Option<&str>) -> Http2 {
     if setting == Some(word(Http2::Directive)) { Http2::Directive } else { Http2::Listen }
 }
 
+/// The first nginx that rejects handshakes.
+const REJECTS: Version = (1, 19, 4);
+
 const SITES: &str = "/etc/nginx/sites-enabled";
 
 /// The page with which the distribution greets those who call a name that nobody has: it goes, unless
@@ -219,6 +236,9 @@ fn taken(session: &mut Session<'_>) -> Result<BTreeSet<u16>> {
     for port in &taken {
         let message = format!("another site answers on port {port} to names that nobody has; it stays");
         session.ui.emit(Event::Warned { message: &message });
+    }
+    if session.host.nginx.version()? < REJECTS {
+        taken.insert(443);
     }
     Ok(taken)
 }

@@ -66,7 +66,7 @@ fn attaching_while_it_works_shows_its_end_with_its_status() {
     let end = vps.hostkit(["--json", "deploy", "attach", "blog"]).run().expect(9).json();
     assert_eq!(end["error"]["code"], "UNHEALTHY");
     vps.expect_answer("blog", "Version 1");
-    vps.hostkit(["attach", "blog"]).expect_code(75);
+    vps.hostkit(["attach", "blog"]).expect_code(9);
 }
 
 #[test]

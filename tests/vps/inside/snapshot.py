@@ -42,7 +42,7 @@ def entry(path, contents=True):
         with open(path, "rb") as file:
             text = file.read()
         if os.path.basename(path) in WITH_PASSWORDS:
-            text = re.sub(rb"[A-Za-z0-9]{33,}", b"PASSWORD", text)
+            text = re.sub(rb"[A-Za-z0-9]{32,}", b"PASSWORD", text)
         line += " " + hashlib.sha256(text).hexdigest()[:16]
     elif kind == stat.S_IFDIR:
         line += " dir"
