@@ -28,7 +28,7 @@ pub struct Fpm {
 impl Fpm {
     /// The start command; the configuration lies in the project's home, where it starts.
     pub const START: [&str; 4] = ["php-fpm", "--nodaemonize", "--force-stderr", "--fpm-config"];
-    /// The configuration, as [`ProjectName::fpm_config`] has it.
+    /// The configuration, as it lies in the project's home.
     pub const CONFIG: &str = ".php-fpm.conf";
 
     /// What Laravel keeps of its configuration and its routes is made out of the environment of the moment,

@@ -214,7 +214,7 @@ impl Certificates for Programs {
 /// Whether an authority rejected the number that every request carries once. certbot tries again once by
 /// itself, and then some of its versions trip over what they want to say.
 fn is_nonce(ran: &Ran) -> bool {
-    ["badNonce", "can't set attribute"].iter().any(|sign| ran.stderr.contains(sign))
+    ["badNonce", "anti-replay nonce", "can't set attribute"].iter().any(|sign| ran.stderr.contains(sign))
 }
 
 /// The certificates of a chain.
