@@ -19,7 +19,7 @@ cat >config.json <<'JSON'
 JSON
 systemd-run --quiet --unit=challtestsrv pebble-challtestsrv -defaultIPv4 "$address" -defaultIPv6 '' \
     -dns01 127.0.0.1:8053 -http01 '' -https01 '' -tlsalpn01 '' -management 127.0.0.1:8055
-systemd-run --quiet --unit=pebble --setenv=PEBBLE_VA_NOSLEEP=1 --setenv="PEBBLE_WFE_NONCEREJECT=${REJECT:-15}" \
+systemd-run --quiet --unit=pebble --setenv=PEBBLE_VA_NOSLEEP=1 --setenv="PEBBLE_WFE_NONCEREJECT=${REJECT:-5}" \
     pebble -config /etc/pebble/config.json -dnsserver 127.0.0.1:8053
 n=0
 until curl -s --cacert ca.pem https://localhost:15000/roots/0 -o root.pem; do
