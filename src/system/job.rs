@@ -252,20 +252,29 @@ pub(super) fn stop(unit: &UnitName) -> Result<()> {
 pub(super) fn forget(unit: &UnitName) -> Result<()> {
     let since = Instant::now();
     let mut asked: Option<Instant> = None;
-    while since.elapsed() < FORGOTTEN_WITHIN {
-        // Again and again: one that is on its way down may become a failed one only then. It says that
-        // there is nothing to forget, mostly.
+    loop {
         if asked.is_none_or(|asked| asked.elapsed() > REMIND) {
+            if asked.is_some() {
+                // systemd looks once whether a control group is empty, and the kernel takes a dead process
+                // out of it a little later. A unit that was looked at too early is kept until there is
+                // something to do with it; to stop what has stopped is that.
+                systemctl()?.output(["stop", "--no-block", "--quiet", unit.as_str()])?;
+            }
+            // Again and again: one that is on its way down may become a failed one only then. It says that
+            // there is nothing to forget, mostly.
             systemctl()?.output(["reset-failed", unit.as_str()])?;
             asked = Some(Instant::now());
         }
         let known = systemctl()?.run(["list-units", "--all", "--plain", "--no-legend", unit.as_str()])?;
-        if known.stdout.trim().is_empty() {
+        let known = known.stdout.trim();
+        if known.is_empty() {
             return Ok(());
+        }
+        if since.elapsed() > FORGOTTEN_WITHIN {
+            bail!("systemd does not forget the unit `{unit}`: {known}");
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    bail!("systemd does not forget the unit `{unit}`")
 }
 
 fn systemctl() -> Result<Tool> {
