@@ -73,12 +73,14 @@ while True:
     // The unit is gone from under it: its main process, all of it, and by whoever is in charge of units.
     for how in ["kill --kill-who=main --signal=KILL", "kill --signal=KILL", "stop"] {
         let script = format!("{}\ntime.sleep(60)", "import time; print('begun', flush=True)");
+        // Once more a moment later, as the unit may not have been up the first time; but never the next build.
         let line = format!(
-            "(until systemctl {how} hostkit-blog_build.service 2>/dev/null; do sleep 0.2; done; sleep 1; \
-             systemctl {how} hostkit-blog_build.service 2>/dev/null) &"
+            "until systemctl {how} hostkit-blog_build.service 2>/dev/null; do sleep 0.2; done; sleep 1; \
+             systemctl {how} hostkit-blog_build.service 2>/dev/null"
         );
-        vps.sh(&format!("setsid sh -c '{line}' >/dev/null 2>&1 </dev/null")).ok();
+        vps.run(["systemd-run", "--quiet", "--unit=ender", "--collect", "sh", "-c", &line]).ok();
         refused(&script, &[], "BUILD_OUT_OF_MEMORY");
+        vps.sh("systemctl stop ender.service 2>/dev/null || true").ok();
     }
     // The kernel's limit on one file.
     let large = "f = open('x', 'wb'); f.truncate(3 << 30)";
